@@ -1,0 +1,3 @@
+"""H-1: the other order, lower case."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-1: Content-Length and Transfer-Encoding."""
+
+status = 400

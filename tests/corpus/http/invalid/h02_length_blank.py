@@ -1,0 +1,3 @@
+"""H-2: a length of blanks."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-2: an empty length."""
+
+status = 400

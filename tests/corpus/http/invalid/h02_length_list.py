@@ -1,0 +1,3 @@
+"""H-2: a list of equal lengths."""
+
+status = 400

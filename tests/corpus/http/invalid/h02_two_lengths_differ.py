@@ -1,0 +1,3 @@
+"""H-2: two lengths."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-2: two equal lengths."""
+
+status = 400

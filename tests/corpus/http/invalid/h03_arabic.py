@@ -1,0 +1,3 @@
+"""H-3: a Content-Length of b'\xd9\xa3'."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-3: a Content-Length of b'3e0'."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-3: a Content-Length of b'\t3'."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-3: a Content-Length of b'3_0'."""
+
+status = 400

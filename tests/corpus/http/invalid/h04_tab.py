@@ -1,0 +1,3 @@
+"""H-4: a Transfer-Encoding of b'\tchunked'."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-4: a Transfer-Encoding of b'chunked,'."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-4: two fields."""
+
+status = 400

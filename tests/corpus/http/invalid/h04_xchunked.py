@@ -1,0 +1,3 @@
+"""H-4: a Transfer-Encoding of b'xchunked'."""
+
+status = 400

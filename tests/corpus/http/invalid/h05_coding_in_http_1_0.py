@@ -1,0 +1,3 @@
+"""H-5: Transfer-Encoding in HTTP/1.0."""
+
+status = 400

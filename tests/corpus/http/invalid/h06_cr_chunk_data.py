@@ -1,0 +1,3 @@
+"""H-6: bare CR behind chunk data."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-6: CR CR LF."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-6: bare CR in the request line."""
+
+status = 400

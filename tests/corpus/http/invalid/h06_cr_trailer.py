@@ -1,0 +1,3 @@
+"""H-6: bare CR in a trailer."""
+
+status = 400

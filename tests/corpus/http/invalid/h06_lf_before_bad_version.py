@@ -1,0 +1,3 @@
+"""H-6: line ends are judged first, at every split."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-6: bare LF behind chunk data."""
+
+status = 400

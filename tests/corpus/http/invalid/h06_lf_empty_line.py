@@ -1,0 +1,3 @@
+"""H-6: bare LF for the empty line."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-6: bare LF behind the last chunk."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-6: bare LF everywhere; refused without waiting for more."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-7: an empty name."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-7: a folded line."""
+
+status = 400

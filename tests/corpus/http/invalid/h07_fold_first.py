@@ -1,0 +1,3 @@
+"""H-7: a fold behind the request line."""
+
+status = 400

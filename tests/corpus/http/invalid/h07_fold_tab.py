@@ -1,0 +1,3 @@
+"""H-7: a line folded with a tab."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-7: a name with b';'."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-7: a line without a colon."""
+
+status = 400

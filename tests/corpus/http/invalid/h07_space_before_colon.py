@@ -1,0 +1,3 @@
+"""H-7: a space before the colon."""
+
+status = 400

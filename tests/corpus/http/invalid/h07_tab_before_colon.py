@@ -1,0 +1,3 @@
+"""H-7: a tab before the colon."""
+
+status = 400

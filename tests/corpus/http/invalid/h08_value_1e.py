@@ -1,0 +1,3 @@
+"""H-8: a value with the byte 0x1e."""
+
+status = 400

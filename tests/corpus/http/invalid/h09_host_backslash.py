@@ -1,0 +1,3 @@
+"""H-9: a Host of b'a\\b'."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-9: no field at all."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-9: two equal Hosts."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-9: two Hosts."""
+
+status = 400

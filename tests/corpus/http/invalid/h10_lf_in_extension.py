@@ -1,0 +1,3 @@
+"""H-10: LF in a chunk extension."""
+
+status = 400

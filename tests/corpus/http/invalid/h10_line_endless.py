@@ -1,0 +1,3 @@
+"""H-10: a chunk line without end."""
+
+status = 400

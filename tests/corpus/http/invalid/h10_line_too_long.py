@@ -1,0 +1,3 @@
+"""H-10: a chunk line of more than 256 bytes."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-10: a chunk size of b''."""
+
+status = 400

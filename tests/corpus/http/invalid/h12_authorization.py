@@ -1,0 +1,3 @@
+"""H-12: Authorization in the trailers."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-12: Connection in the trailers."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-12: Content-Length in the trailers."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-12: Content-Type in the trailers."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-12: Cookie in the trailers."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-12: a trailer without end."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-12: a folded trailer."""
+
+status = 400

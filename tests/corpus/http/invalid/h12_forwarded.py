@@ -1,0 +1,3 @@
+"""H-12: Forwarded in the trailers."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-12: Host in the trailers."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-12: NUL in a trailer."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-12: a space before the colon of a trailer."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-12: more than 4 KiB of trailers."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-12: more than 20 trailers."""
+
+status = 400

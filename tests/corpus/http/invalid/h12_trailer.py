@@ -1,0 +1,3 @@
+"""H-12: Trailer in the trailers."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-12: Transfer-Encoding in the trailers."""
+
+status = 400

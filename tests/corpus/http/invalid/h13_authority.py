@@ -1,0 +1,3 @@
+"""H-13: a target of b'a:80'."""
+
+status = 400

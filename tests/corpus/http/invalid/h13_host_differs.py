@@ -1,0 +1,3 @@
+"""H-13: an absolute target for another host than Host."""
+
+status = 400

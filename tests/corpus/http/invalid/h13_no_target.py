@@ -1,0 +1,3 @@
+"""H-13: no target."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-13: a target of b'/\x00'."""
+
+status = 400

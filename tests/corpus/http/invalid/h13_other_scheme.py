@@ -1,0 +1,3 @@
+"""H-13: a target of b'ftp://a/'."""
+
+status = 400

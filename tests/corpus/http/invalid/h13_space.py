@@ -1,0 +1,3 @@
+"""H-13: a space in the target."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-14: a space before the method."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-14: a method of b'GET:'."""
+
+status = 400

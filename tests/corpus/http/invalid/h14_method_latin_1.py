@@ -1,0 +1,3 @@
+"""H-14: a method of b'G\xc9T'."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-14: a method of 33 bytes."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-14: a method of b'G\x00T'."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-14: more than one empty line before a request."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-14: a version of b'HTTP/1.10'."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-15: CONNECT."""
+
+status = 405

@@ -1,0 +1,3 @@
+"""H-15: CONNECT with a path."""
+
+status = 405

@@ -1,0 +1,3 @@
+"""H-16: a request in the body of an upgrade."""
+
+status = 400

@@ -1,0 +1,3 @@
+"""H-16: an upgrade with a chunked body."""
+
+status = 400

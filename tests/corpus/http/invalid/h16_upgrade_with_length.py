@@ -1,0 +1,3 @@
+"""H-16: an upgrade with a body."""
+
+status = 400

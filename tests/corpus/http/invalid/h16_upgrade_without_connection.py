@@ -1,0 +1,3 @@
+"""H-16: the Upgrade field alone, with a body."""
+
+status = 400

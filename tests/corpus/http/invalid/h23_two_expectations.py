@@ -1,0 +1,3 @@
+"""H-23: a known and an unknown expectation."""
+
+status = 417

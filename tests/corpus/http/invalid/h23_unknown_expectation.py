@@ -1,0 +1,3 @@
+"""H-23: an unknown expectation."""
+
+status = 417

@@ -1,0 +1,4 @@
+"""L-1: the first excess decides, at every split."""
+
+status = 414
+limits = {"max_request_line": 43}

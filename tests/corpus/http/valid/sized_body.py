@@ -1,0 +1,11 @@
+"""A body with a length."""
+
+requests = [
+    {
+        "method": "POST",
+        "target": "/",
+        "version": "1.1",
+        "headers": [("Host", "a"), ("Content-Length", "5")],
+        "body": b"hello",
+    }
+]
