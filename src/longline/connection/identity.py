@@ -1,0 +1,178 @@
+"""Who a connection is: its number, its addresses, its counters, its handlers, its data."""
+
+from __future__ import annotations
+
+import socket
+from itertools import count
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .flow import Flow
+
+if TYPE_CHECKING:
+    from ..protocols.codec import Codec
+    from .callbacks import Handler
+
+__all__ = ["ConnectionStats", "Identity"]
+
+STATES = ("open", "closing", "closing", "closed")
+
+_ids = count(1)
+
+
+class ConnectionStats(NamedTuple):
+    """What one connection has done so far."""
+
+    bytes_read: int
+    bytes_written: int
+    """Bytes handed to the transport; `Connection.send_queue` of them may still wait."""
+    messages_in: int
+    messages_out: int
+    send_failures: int
+    opened_at: float
+    """The loop's monotonic clock when the connection was made."""
+
+
+def _handler(name: str) -> Any:
+    """A property for one handler: shared with the Worker until it is set."""
+
+    def read(self: Identity) -> Handler | None:
+        handler: Handler | None = getattr(self._callbacks, name)
+        return handler
+
+    def write(self: Identity, handler: Handler | None) -> None:
+        if self._callbacks is self._host.callbacks:
+            self._callbacks = self._callbacks.copy()
+        setattr(self._callbacks, name, handler)
+
+    return property(read, write, doc=f"This connection's `{name}`; the Worker's until it is set.")
+
+
+class Identity(Flow):
+    """Adds what tells one connection from another."""
+
+    __slots__ = ("_data", "_peer", "close_reason", "id", "opened_at")
+
+    on_connect = _handler("on_connect")
+    on_message = _handler("on_message")
+    on_close = _handler("on_close")
+    on_error = _handler("on_error")
+    on_buffer_full = _handler("on_buffer_full")
+    on_buffer_drain = _handler("on_buffer_drain")
+    on_websocket_connect = _handler("on_websocket_connect")
+    on_websocket_connected = _handler("on_websocket_connected")
+    on_websocket_message = _handler("on_websocket_message")
+    on_websocket_close = _handler("on_websocket_close")
+    on_websocket_ping = _handler("on_websocket_ping")
+    on_websocket_pong = _handler("on_websocket_pong")
+
+    def __init__(self, host: Any, codec: Any) -> None:
+        super().__init__(host, codec)
+        self._data: SimpleNamespace | None = None
+        self._peer: Any = None
+        self.close_reason = ""
+        """Why it was closed, one word; empty while it is open."""
+        self.id = next(_ids)
+        """A number of its own in this process; unique together with the process id."""
+        self.opened_at = 0.0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.state} {self.remote}>"
+
+    @property
+    def identity(self) -> str:
+        """How log lines call this connection."""
+        owner = f"{self._host.name} " if self._host.name else ""
+        return f"{owner}connection {self.id} from {self.remote or 'a local peer'}"
+
+    @property
+    def worker(self) -> Any:
+        """The Worker whose connection this is; None with clients."""
+        return self._host.worker
+
+    @property
+    def codec(self) -> Codec:
+        """The protocol's side of the conversation."""
+        codec: Codec = self._codec
+        return codec
+
+    @property
+    def state(self) -> str:
+        """One of "open", "closing", "closed"."""
+        return STATES[self._state]
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone."""
+        return bool(self._state == 3)
+
+    @property
+    def data(self) -> SimpleNamespace:
+        """A namespace for the application's own attributes."""
+        if self._data is None:
+            self._data = SimpleNamespace()
+        return self._data
+
+    @property
+    def stats(self) -> ConnectionStats:
+        """A snapshot of the counters."""
+        return ConnectionStats(
+            self.bytes_read,
+            self.bytes_written,
+            self.messages_in,
+            self.messages_out,
+            self.send_failures,
+            self.opened_at,
+        )
+
+    def join(self, room: str) -> None:
+        """Enter a room of the Worker: `worker.to(room).send(...)` reaches it from now on.
+
+        Harmless when it is there or closed; a connection that closes leaves every room.
+        """
+        self._host.join(self, room)
+
+    def leave(self, room: str) -> None:
+        """Leave a room; harmless when it is not in it."""
+        self._host.leave(self, room)
+
+    @property
+    def transport_name(self) -> str:
+        """ "tcp" or "unix"."""
+        endpoint = self._transport and self._transport.get_extra_info("socket")
+        family = getattr(endpoint, "family", None)
+        return "unix" if family == getattr(socket, "AF_UNIX", 0) else "tcp"
+
+    @property
+    def remote(self) -> str:
+        """The peer as "ip:port" or "[v6]:port"; its path, often empty, on a Unix socket."""
+        return _shown(self._peer)
+
+    @property
+    def local(self) -> str:
+        """Our own end, written as `remote`; empty once the connection is closed."""
+        return _shown(self._transport and self._transport.get_extra_info("sockname"))
+
+    @property
+    def remote_ip(self) -> str:
+        """The peer's address without brackets; empty on a Unix socket."""
+        return str(self._peer[0]) if isinstance(self._peer, tuple) else ""
+
+    @property
+    def remote_port(self) -> int:
+        """The peer's port; 0 on a Unix socket."""
+        return int(self._peer[1]) if isinstance(self._peer, tuple) else 0
+
+    def _note(self, reason: str) -> None:
+        """Remember why the connection closes; the first reason counts."""
+        if not self.close_reason:
+            self.close_reason = reason
+
+
+def _shown(address: Any) -> str:
+    if isinstance(address, tuple) and len(address) >= 2:
+        ip, port = address[:2]
+        return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+    if isinstance(address, bytes):
+        return address.decode("utf-8", "backslashreplace")
+    return address if isinstance(address, str) else ""

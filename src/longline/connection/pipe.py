@@ -1,0 +1,65 @@
+"""Piping: what one connection receives, another one sends.
+
+A pipe is the source's message handler. It holds the source while the target has more than
+its high-water mark queued, so the memory of a transfer is bounded however long it is. The end
+of the source's stream is handed on behind the last byte: as an end of stream when the target
+is piped back and may still have something to say, else by closing both.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from .tcp import Connection
+
+__all__ = ["Pipe"]
+
+
+class Pipe:
+    """One direction between two connections; made by `Connection.pipe`."""
+
+    __slots__ = ("source", "target")
+
+    in_loop: ClassVar[bool] = True
+    """Never run in a pool of threads."""
+
+    def __init__(self, source: Connection, target: Connection) -> None:
+        self.source = source
+        self.target = target
+
+    def __call__(self, conn: Connection, message: Any) -> None:
+        """Send what the source received; hold the source when the target is full."""
+        target = self.target
+        if target.state != "open":
+            return
+        target.send(message)
+        if target._choked or target._queued >= target._host.high_water:
+            target._flush()
+            if target._choked:
+                self.hold()
+
+    def hold(self) -> None:
+        """Stop the source."""
+        self.source._hold_for_pipe()
+
+    def release(self) -> None:
+        """Let the source go on."""
+        self.source._release_from_pipe()
+
+    def both_ways(self) -> bool:
+        """Tell whether the target is piped back to the source and still reads."""
+        back = self.target._pipe
+        return back is not None and back.target is self.source and not self.target._eof
+
+    def source_gone(self) -> None:
+        """Close the target behind what it was sent."""
+        self.target._shut("pipe")
+        self.detach()
+
+    def detach(self) -> None:
+        """Forget each other."""
+        feeders = self.target._feeders
+        if feeders and self in feeders:
+            feeders.remove(self)
+        self.source._pipe = None

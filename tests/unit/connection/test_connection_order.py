@@ -1,0 +1,341 @@
+"""Who is served when: order, Tasks, threads, results, failures."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from .connection_lab import Lab, on_loop
+
+
+def echo(conn: Any, message: Any) -> Any:
+    return message
+
+
+@on_loop
+async def test_answers_of_one_read_come_in_order(lab: Lab) -> None:
+    peer = await lab.connect(on_message=echo)
+    await peer.send(b"".join(b"%d\n" % n for n in range(500)))
+    assert await peer.until(b"499\n") == b"".join(b"%d\n" % n for n in range(500))
+    assert peer.conn.stats.messages_in == peer.host.stats.messages == 500
+
+
+@on_loop
+async def test_answers_of_one_read_leave_in_one_write(lab: Lab) -> None:
+    peer = await lab.connect(on_message=echo)
+    await peer.send(b"a\nb\nc\n")
+    assert await peer.read() == b"a\nb\nc\n"
+
+
+@on_loop
+async def test_sends_of_one_turn_leave_in_one_write(lab: Lab) -> None:
+    peer = await lab.connect()
+    assert [peer.conn.send(word) for word in ("a", "b", "c")] == [True] * 3
+    assert await peer.read() == b"a\nb\nc\n"
+
+
+@on_loop
+async def test_asynchronous_handlers_never_overlap_and_keep_the_order(lab: Lab) -> None:
+    at_work = 0
+    seen: list[str] = []
+
+    async def slow(conn: Any, message: str) -> str:
+        nonlocal at_work
+        at_work += 1
+        assert at_work == 1
+        await asyncio.sleep(0.001 if message.endswith("0") else 0)
+        seen.append(message)
+        at_work -= 1
+        return message
+
+    peer = await lab.connect(on_message=slow)
+    wanted = [str(n) for n in range(200)]
+    await peer.send("".join(f"{word}\n" for word in wanted).encode())
+    await peer.until(b"199\n")
+    assert seen == wanted
+
+
+@on_loop
+async def test_on_connect_ends_before_the_first_message_begins(lab: Lab) -> None:
+    steps: list[str] = []
+    go = asyncio.Event()
+
+    async def joined(conn: Any) -> str:
+        await go.wait()
+        steps.append("connect")
+        return "welcome"
+
+    peer = await lab.connect(on_connect=joined, on_message=lambda c, m: steps.append(m))
+    await peer.send(b"first\n")
+    await lab.until(lambda: peer.conn.bytes_read)
+    go.set()
+    assert await peer.until(b"\n") == b"welcome\n"
+    await lab.until(lambda: len(steps) == 2)
+    assert steps == ["connect", "first"]
+
+
+@on_loop
+async def test_plain_handler_between_asynchronous_ones_waits_its_turn(lab: Lab) -> None:
+    seen: list[str] = []
+
+    def mixed(conn: Any, message: str) -> Any:
+        if message == "plain":
+            seen.append("plain")
+            return None
+
+        async def later() -> None:
+            await asyncio.sleep(0)
+            seen.append(message)
+
+        return later()
+
+    peer = await lab.connect(on_message=mixed)
+    await peer.send(b"a\nplain\nb\n")
+    await lab.until(lambda: len(seen) == 3)
+    assert seen == ["a", "plain", "b"]
+
+
+@on_loop
+async def test_reading_pauses_behind_max_pending_and_goes_on(lab: Lab) -> None:
+    go = asyncio.Event()
+    seen: list[str] = []
+
+    async def held(conn: Any, message: str) -> None:
+        await go.wait()
+        seen.append(message)
+
+    peer = await lab.connect(on_message=held, max_pending=4)
+    for n in range(20):
+        await peer.send(b"%d\n" % n)
+        await lab.turns(3)
+    await lab.until(lambda: not peer.conn._transport.is_reading())
+    assert len(peer.conn._inbox) < 20
+    go.set()
+    await lab.until(lambda: len(seen) == 20)
+    assert seen == [str(n) for n in range(20)]
+    assert peer.conn._transport.is_reading()
+
+
+@on_loop
+async def test_concurrent_handlers_overlap_up_to_max_pending(lab: Lab) -> None:
+    go = asyncio.Event()
+    begun: list[str] = []
+
+    async def held(conn: Any, message: str) -> str:
+        begun.append(message)
+        await go.wait()
+        return message
+
+    peer = await lab.connect(on_message=held, concurrent=True, max_pending=3)
+    await peer.send(b"a\nb\nc\nd\ne\n")
+    await lab.until(lambda: len(begun) == 3)
+    await lab.turns()
+    assert begun == ["a", "b", "c"]
+    go.set()
+    await lab.until(lambda: len(begun) == 5)
+    assert sorted((await peer.exactly(10)).split()) == [b"a", b"b", b"c", b"d", b"e"]
+
+
+@on_loop
+async def test_pool_runs_plain_handlers_in_order_and_send_hops_back(lab: Lab) -> None:
+    answers: list[Any] = []
+    threads: set[int] = set()
+
+    def blocking(conn: Any, message: str) -> str:
+        threads.add(threading.get_ident())
+        answers.append(conn.send(f"got {message}"))
+        return message
+
+    with ThreadPoolExecutor(4) as pool:
+        peer = await lab.connect(on_message=blocking, executor=pool)
+        await peer.send(b"a\nb\n")
+        assert await peer.until(b"\nb\n") == b"got a\na\ngot b\nb\n"
+    assert answers == [True, True]
+    assert threading.get_ident() not in threads
+
+
+@on_loop
+async def test_send_in_a_foreign_thread_tells_the_truth(lab: Lab) -> None:
+    peer = await lab.connect()
+    assert await asyncio.to_thread(peer.conn.send, "x") is True
+    assert await peer.until(b"\n") == b"x\n"
+    await asyncio.to_thread(peer.conn.close)
+    await peer.gone()
+    assert await asyncio.to_thread(peer.conn.send, "y") is False
+    other = await lab.connect()
+    with pytest.raises(TypeError):
+        await asyncio.to_thread(other.conn.send, 7)
+
+
+@on_loop
+async def test_bool_and_none_are_not_sent(lab: Lab) -> None:
+    results = iter([None, True, False, "end"])
+    peer = await lab.connect(on_message=lambda c, m: next(results))
+    await peer.send(b"1\n2\n3\n4\n")
+    assert await peer.until(b"\n") == b"end\n"
+
+
+@on_loop
+async def test_sending_lambda_sends_once(lab: Lab) -> None:
+    peer = await lab.connect(on_message=lambda c, m: c.send(m))
+    await peer.send(b"x\nlast\n")
+    assert await peer.until(b"last\n") == b"x\nlast\n"
+
+
+@on_loop
+async def test_unsendable_result_is_a_logged_type_error(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors: list[Exception] = []
+    peer = await lab.connect(
+        on_message=lambda c, m: object(), on_error=lambda c, e: errors.append(e)
+    )
+    await peer.send(b"x\n")
+    assert await peer.rest() == b""
+    assert isinstance(errors[0], TypeError)
+    assert "a handler failed" in caplog.text
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@on_loop
+async def test_c1_exception_closes_that_connection_only(
+    lab: Lab, asynchronous: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors: list[Exception] = []
+    closed: list[Any] = []
+
+    def fail(conn: Any, message: str) -> Any:
+        if asynchronous:
+
+            async def later() -> None:
+                await asyncio.sleep(0)
+                raise ValueError("boom")
+
+            return later()
+        raise ValueError("boom")
+
+    peer = await lab.connect(
+        on_message=fail,
+        on_error=lambda c, e: errors.append(e),
+        on_close=closed.append,
+        name="chat",
+    )
+    await peer.send(b"x\ny\n")
+    assert await peer.rest() == b""
+    await peer.gone()
+    assert [str(error) for error in errors] == ["boom"]
+    assert closed == [peer.first]
+    assert peer.host.stats.reasons == {"handler_error": 1}
+    assert f"chat connection {peer.first.id}" in caplog.text
+    assert "ValueError: boom" in caplog.text
+
+
+@on_loop
+async def test_failing_on_error_and_on_close_are_logged(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: Any) -> None:
+        raise RuntimeError(f"with {len(args)} arguments")
+
+    async def fail_later(conn: Any) -> None:
+        await asyncio.sleep(0)
+        raise RuntimeError("in on_close")
+
+    peer = await lab.connect(on_message=fail, on_error=fail, on_close=fail_later)
+    await peer.send(b"x\n")
+    await peer.gone()
+    await lab.until(lambda: "in on_close" in caplog.text)
+    assert peer.host.stats.handler_errors == 3
+
+
+@on_loop
+async def test_tracebacks_are_limited_then_counted(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    peer = await lab.connect()
+    for _ in range(50):
+        peer.host.report.failure(peer.conn, ValueError("x"))
+    assert len(caplog.records) == 20
+    peer.host.report.close()
+    assert "30 more handler errors" in caplog.text
+
+
+@on_loop
+async def test_c4_flood_is_served_in_shares(lab: Lab) -> None:
+    shares: list[int] = []
+    seen = 0
+
+    def count(conn: Any, message: str) -> None:
+        nonlocal seen
+        seen += 1
+
+    peer = await lab.connect(on_message=count)
+    peer.conn.data_received(b"x\n" * 1000)
+
+    while seen < 1000:
+        shares.append(seen)
+        await asyncio.sleep(0)
+    assert max(b - a for a, b in pairwise(shares)) <= 64
+
+
+@on_loop
+async def test_c4_asynchronous_handlers_that_never_wait_share_the_loop(lab: Lab) -> None:
+    seen = 0
+    most = 0
+
+    async def count(conn: Any, message: str) -> None:
+        nonlocal seen
+        seen += 1
+
+    peer = await lab.connect(on_message=count)
+    peer.conn.data_received(b"x\n" * 1000)
+    while seen < 1000:
+        before = seen
+        await asyncio.sleep(0)
+        most = max(most, seen - before)
+    assert most <= 130
+
+
+@on_loop
+async def test_handler_of_one_connection_overrides_the_workers(lab: Lab) -> None:
+    peer = await lab.connect(on_message=echo)
+    assert peer.conn.on_message is echo
+    peer.conn.on_message = lambda c, m: m.upper()
+    assert peer.host.callbacks.on_message is echo
+    await peer.send(b"x\n")
+    assert await peer.until(b"\n") == b"X\n"
+
+
+@on_loop
+async def test_handler_cancelled_by_somebody_closes_the_connection(lab: Lab) -> None:
+    async def cancelled(conn: Any, message: str) -> None:
+        raise asyncio.CancelledError
+
+    peer = await lab.connect(on_message=cancelled)
+    await peer.send(b"x\n")
+    assert await peer.rest() == b""
+
+
+@on_loop
+async def test_handlers_that_return_at_once_or_wait_keep_the_order_across_batches(
+    lab: Lab,
+) -> None:
+    seen: list[int] = []
+
+    async def sometimes(conn: Any, message: str) -> None:
+        number = int(message)
+        if number % 7 == 0:
+            await asyncio.sleep(0)
+        seen.append(number)
+
+    peer = await lab.connect(on_message=sometimes)
+    await peer.send("".join(f"{n}\n" for n in range(1000)).encode())
+    await lab.until(lambda: len(seen) == 1000)
+    assert seen == list(range(1000))
