@@ -1,0 +1,499 @@
+"""The master: one loop that keeps a family of processes as it should be.
+
+    wait -> read children, templates, control clients -> obey signals -> reap -> reconcile
+
+Everything that happens only changes what is wanted or what is known; `_reconcile` alone
+closes the gap between the two. The master imports no application code, has no thread and no
+event loop, and never waits for anyone: what a child does not take is queued, within bounds.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..errors import StartError
+from .child import State
+from .commands import Commands
+from .generation import TemplateState
+from .journal import Journal
+from .lending import LEND_AFTER, balance
+from .nursery import Nursery, text_of
+from .reactor import Reactor
+from .readiness import Readiness
+from .report import status_report
+from .rollout import Phase, Rollout
+from .shutdown import HOOK_TIMEOUT, Shutdown, Step, Urgency
+
+if TYPE_CHECKING:
+    from .channel import Message
+    from .child import Child
+    from .control import Request
+    from .generation import Generation
+    from .group import Group, Slot
+    from .log import LogWriter
+    from .ports import Activation
+    from .rundir import RunDirectory
+    from .settings import Settings
+    from .systemd import Notifier
+
+__all__ = ["Supervisor"]
+
+TICK = 1.0
+STALL = 2.5
+"""A turn of the loop that took longer means that the master itself was stopped."""
+QUIESCE_TIMEOUT = 1.0
+KILL_GRACE = 2.0
+"""Seconds between the end of a worker's own deadline and SIGKILL."""
+TEMPLATE_RETRY = 5.0
+
+
+class Supervisor:
+    """One service: its groups of workers, its generations of code, its operators' wishes."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        rundir: RunDirectory,
+        writer: LogWriter,
+        notifier: Notifier,
+        passed: Activation,
+    ) -> None:
+        self.settings = settings
+        self.rundir = rundir
+        self.journal = Journal(writer)
+        self.started_at = time.time()
+        self.groups: dict[str, Group] = {}
+        self.accepted: Generation | None = None
+        self.rollout: Rollout | None = None
+        self.shutdown: Shutdown | None = None
+        self.reloads = 0
+        self._reload_wanted: list[Request] | None = None
+        self._reload_graceful = False
+        self._writer = writer
+        self._notifier = notifier
+        self._activation = passed
+        self._readiness = Readiness(settings)
+        self._reactor = Reactor()
+        self._nursery = Nursery(settings, writer, self._reactor, self)
+        self._commands = Commands(self, self._reactor)
+        self._turned = time.monotonic()
+        self._watchdog_at = 0.0
+        self._failed_start: Generation | None = None
+
+    @property
+    def children(self) -> list[Child]:
+        """Every worker process, draining ones included."""
+        return self._nursery.children
+
+    @property
+    def state(self) -> str:
+        """What the service is doing, in one word."""
+        if self.shutdown is not None:
+            return "stopping"
+        if self.rollout is not None:
+            return "starting" if self.rollout.is_start else "reloading"
+        return "running"
+
+    # -- the loop
+
+    def run(self) -> int:
+        """Start the service and supervise it until it is told to stop.
+
+        Returns:
+            The exit code: 0 only when everything started and everything ended.
+        """
+        self._begin_rollout()
+        while self.shutdown is None or self.shutdown.step is not Step.OVER:
+            self._turn()
+        return self._leave(self.shutdown)
+
+    def _turn(self) -> None:
+        self._reactor.turn(self._patience())
+        now = time.monotonic()
+        if now - self._turned > STALL:
+            for child in self.children:
+                child.forgive(now)
+        self._turned = now
+        self._nursery.reap()
+        self._reconcile(now)
+        self._nursery.flush()
+        self._commands.sweep(now)
+        if self._notifier.watchdog_interval and now >= self._watchdog_at:
+            self._notifier.watchdog()
+            self._watchdog_at = now + self._notifier.watchdog_interval
+
+    def _patience(self) -> float:
+        """Return the seconds until something is due.
+
+        What is overdue waits for an event, not for the clock: it was tried in this turn.
+        """
+        now = time.monotonic()
+        due = [now + TICK]
+        for child in self.children:
+            due += [at for at in (child.kill_at, child.quiesce_by) if at is not None]
+        for group in self.groups.values():
+            for slot in group.sockets():
+                if slot.unserved_since is not None:
+                    due.append(slot.unserved_since + LEND_AFTER)
+            due += [slot.retry_at for slot in group.slots if slot.current is None]
+        if self._commands.writing:
+            due.append(now + 0.02)
+        return min(at for at in due if at > now) - now
+
+    # -- what operators ask
+
+    def reload(self, *, graceful: bool = False, request: Request | None = None) -> None:
+        """Ask for a reload; one that is under way is finished first, and at most one waits."""
+        if self.shutdown is not None:
+            if request is not None:
+                request.refuse("the service is stopping")
+            return
+        if self._reload_wanted is None:
+            self._reload_wanted = []
+        self._reload_graceful = graceful
+        if request is not None:
+            self._reload_wanted.append(request)
+
+    def stop(self, reason: str, urgency: Urgency, request: Request | None = None) -> None:
+        """Ask the service to end; asked again, it gets less patient."""
+        if self.shutdown is None:
+            self._begin_shutdown(reason, urgency, 0)
+        elif self.shutdown.hurry(None if request is None else urgency):
+            self.journal.info(f"stopping with less patience ({reason})")
+            self._drain_all(self.shutdown)
+        if request is not None and self.shutdown is not None:
+            self.shutdown.waiters.append(request)
+
+    # -- reconciling
+
+    def _reconcile(self, now: float) -> None:
+        if self.shutdown is not None:
+            self._end(self.shutdown, now)
+        else:
+            self._advance_rollout(now)
+            self._remake_template(now)
+            for group in self.groups.values():
+                self._fill_slots(group, now)
+                self._roll(group, now)
+        for child in list(self.children):
+            self._judge(child, now)
+        for group in self.groups.values():
+            if self.shutdown is None:
+                balance(group, now)
+
+    def _fill_slots(self, group: Group, now: float) -> None:
+        for slot in group.slots:
+            if slot.current is None and slot.next is None and now >= slot.retry_at:
+                slot.current = self._spawn(group, slot, now)
+
+    def _spawn(self, group: Group, slot: Slot, now: float) -> Child | None:
+        try:
+            return self._nursery.spawn(group, slot)
+        except OSError as error:
+            slot.retry_at = now + TICK
+            self.journal.error(f"{group.name}#{slot.id} cannot be started: {error}")
+            return None
+
+    def _roll(self, group: Group, now: float) -> None:
+        """Take the next step in replacing the one slot whose turn it is."""
+        slot = group.rolling
+        if slot is None or slot.next is not None or slot.current is None:
+            return
+        old = slot.current
+        if not group.outdated(old):
+            old.resume()
+        elif old.state is State.DRAINING or now < slot.retry_at:
+            return
+        elif slot.sock is None:
+            # Nobody waits on its port, and two of it must not run at once: stop, then start.
+            self._drain_child(old)
+        elif old.quiesce_by is None:
+            # Timers, cron and consumers must not run twice: the old ones rest before the new.
+            old.quiesce(now + QUIESCE_TIMEOUT)
+        elif old.quiesced or not old.serving or now >= old.quiesce_by:
+            slot.next = self._spawn(group, slot, now)
+
+    def _judge(self, child: Child, now: float) -> None:
+        """Act on a child's silence and on its deadline."""
+        if child.check(now):
+            self.journal.error(f"{child} is hung: its loop is silent; its stacks follow")
+        if child.kill_at is not None and now >= child.kill_at:
+            child.kill_at = None
+            self.journal.warning(f"{child} missed its deadline and is killed")
+            child.signal(signal.SIGKILL)
+
+    def _remake_template(self, now: float) -> None:
+        """Replace the template of the code in service when it died."""
+        generation = self.accepted
+        if generation is None or generation.state is not TemplateState.LOST:
+            return
+        if now >= generation.retry_at:
+            generation.retry_at = now + TEMPLATE_RETRY
+            self.journal.warning("the template is gone: a new one loads the script")
+            self._start_template(generation)
+
+    # -- rollouts
+
+    def _begin_rollout(self, waiters: list[Request] | None = None, graceful: bool = False) -> None:
+        generation = self._nursery.new_generation()
+        timeout = self.settings.ready_timeout
+        self.rollout = Rollout(
+            generation,
+            self.accepted,
+            self.groups,
+            self._activation,
+            deadline=None if timeout is None else time.monotonic() + timeout,
+            graceful=graceful,
+        )
+        self.rollout.waiters = waiters or []
+        self._start_template(generation)
+
+    def _start_template(self, generation: Generation) -> None:
+        try:
+            self._nursery.start_template(generation)
+        except (OSError, StartError) as error:
+            reason = f"no process could be started that loads the script: {error}"
+            self.journal.error(reason)
+            self._rollout_failed(generation, reason)
+
+    def _advance_rollout(self, now: float) -> None:
+        rollout = self.rollout
+        if rollout is None:
+            if self._reload_wanted is not None:
+                waiters, self._reload_wanted = self._reload_wanted, None
+                self._notifier.reloading()
+                self.journal.info("reloading")
+                self._begin_rollout(waiters, self._reload_graceful)
+            return
+        if rollout.settled:
+            self._finish_rollout(rollout)
+        elif rollout.deadline is not None and now > rollout.deadline:
+            self._rollout_failed(
+                rollout.generation,
+                "not every worker was ready in time "
+                f"(ready_timeout {self.settings.ready_timeout} s)",
+            )
+
+    def _finish_rollout(self, rollout: Rollout) -> None:
+        self.rollout = None
+        rollout.finish()
+        if rollout.previous is not None:
+            self.reloads += 1
+            rollout.previous.retire()
+            for group in self.groups.values():
+                if not group.spec.reloadable:
+                    for child in group.children:
+                        child.tell({"do": "reload"})
+        self._writer.reopen()
+        self._let_go(rollout)
+        self.accepted = rollout.generation
+        self._call_hook("on_start" if rollout.is_start else "on_reload")
+        workers = sum(len(group.slots) for group in self.groups.values())
+        self.journal.info(
+            f"{'started' if rollout.is_start else 'reloaded'}: {workers} workers ready"
+        )
+        self._notifier.ready(f"{workers} workers ready")
+        if rollout.is_start:
+            self._readiness.succeeded(status_report(self))
+        for request in rollout.waiters:
+            request.reply(ok=True, workers=workers)
+
+    def _rollout_failed(self, generation: Generation, reason: str, trace: str = "") -> None:
+        rollout = self.rollout
+        if rollout is None or rollout.generation is not generation:
+            return
+        self.rollout = None
+        self.journal.error(reason, trace)
+        rollout.fail(reason, trace)
+        if rollout.is_start:
+            self._readiness.failed(reason, trace)
+            self._failed_start = generation
+            self._begin_shutdown("the start failed", Urgency.FAST, 1)
+            return
+        self.journal.warning("the reload failed; the service goes on as before")
+        self._notifier.ready("the last reload failed")
+        for child in [c for c in self.children if c.generation is generation and not c.ready_at]:
+            self._retire_child(child)
+        generation.kill()
+        self._let_go(rollout)
+        for request in rollout.waiters:
+            request.refuse(reason, traceback=trace)
+
+    def _let_go(self, rollout: Rollout) -> None:
+        """End the processes of what a rollout removed; removed slots' queues stay served."""
+        for group, slot in rollout.leaving_slots:
+            for child in (slot.current, slot.next):
+                if child is not None:
+                    self._retire_child(child, rollout.graceful)
+            group.retire(slot)
+        for group in rollout.leaving:
+            for child in group.children:
+                self._retire_child(child, rollout.graceful)
+            for slot in group.sockets():
+                slot.close()
+            self.groups.pop(group.name, None)
+
+    def _retire_child(self, child: Child, graceful: bool = False) -> None:
+        """Take a process out of its slot and have it let go of its connections."""
+        child.slot.forget(child)
+        self._drain_child(child, graceful)
+
+    def _drain_child(self, child: Child, graceful: bool | None = None) -> None:
+        if graceful is None:
+            graceful = self.rollout is not None and self.rollout.graceful
+        spec = child.group.spec
+        timeout = self.settings.graceful_timeout if graceful else spec.drain_timeout
+        child.drain("reload", timeout, time.monotonic() + timeout + KILL_GRACE)
+        self._limit_draining()
+
+    def _limit_draining(self) -> None:
+        """Let at most two generations drain: the oldest one's time is up when a third comes."""
+        draining = [child for child in self.children if child.state is State.DRAINING]
+        numbers = sorted({child.generation.number for child in draining})
+        for child in draining:
+            if child.generation.number in numbers[:-2]:
+                child.drain("reload", 0.0, time.monotonic() + KILL_GRACE)
+
+    # -- what the nursery tells
+
+    def child_ready(self, child: Child) -> None:
+        """Put a ready replacement into service, and let the old process drain."""
+        slot = child.slot
+        if slot.next is not child:
+            return
+        old, slot.current, slot.next = slot.current, child, None
+        if old is not None:
+            self._drain_child(old)
+
+    def child_failed(self, child: Child, reason: str, trace: str) -> None:
+        """Note why a worker cannot start."""
+        line = f"{child} cannot start: {reason}"
+        self.journal.error(line, trace)
+        self._rollout_failed(child.generation, line, trace)
+
+    def child_ended(self, child: Child, how: str) -> None:
+        """Free the slot, and see whether the end was wanted."""
+        now = time.monotonic()
+        group, slot = child.group, child.slot
+        group.exits[how] += 1
+        slot.forget(child)
+        self._call_hook("on_worker_exit", [group.name, slot.id, child.pid, how])
+        if child.expected:
+            self.journal.info(f"{child} is gone ({how})")
+            return
+        delay = group.backoff.exited(now)
+        slot.retry_at = now + delay
+        again = f", next try in {delay:g} s" if delay else ""
+        last = f"; its last line: {child.outlet.last_line}" if child.outlet.last_line else ""
+        self.journal.error(f"{child} ended: {how}{again}{last}")
+        if child.ready_at is None:
+            reason = f"{child} ended while it started: {how}"
+            self._rollout_failed(child.generation, reason)
+        if group.backoff.looping and self.settings.fail_fast and self.shutdown is None:
+            self._begin_shutdown(f"{group.name} is in a crash loop", Urgency.PLAIN, 1)
+
+    def template_said(self, generation: Generation, message: Message) -> None:
+        """Act on a template's message."""
+        body = message.body
+        rollout = self.rollout if self.rollout and self.rollout.generation is generation else None
+        try:
+            match body.get("event"):
+                case "manifest" if generation.state is TemplateState.LOADING:
+                    generation.state = TemplateState.SERVING
+                    if rollout is not None and rollout.phase is Phase.LOADING:
+                        rollout.loaded(body.get("manifest"))
+                case "bound" if rollout is not None:
+                    rollout.bound(body, message.fds)
+                case "failed":
+                    self._template_failed(generation, body)
+                case "hooked" if body.get("name") == "on_stop" and self._step is Step.HOOK:
+                    self._unlink_sockets()
+                case "unlinked":
+                    self._step_after(Step.UNLINK, Step.OVER)
+        except (StartError, OSError) as error:
+            self._rollout_failed(generation, str(error))
+
+    def _template_failed(self, generation: Generation, body: dict[str, Any]) -> None:
+        reason, trace = text_of(body, "reason")[:1000], text_of(body, "traceback")
+        if self.rollout is not None and self.rollout.generation is generation:
+            self._rollout_failed(generation, reason, trace)
+        else:
+            self.journal.error(f"the template could not be made again: {reason}", trace)
+
+    def template_ended(self, generation: Generation, how: str) -> None:
+        """Fail the rollout that needed it, or have it made again."""
+        self._rollout_failed(generation, f"the process that loads the script ended: {how}")
+        if generation is self.accepted and self.shutdown is None:
+            self.journal.error(f"the template ended: {how}")
+
+    # -- the end
+
+    def _begin_shutdown(self, reason: str, urgency: Urgency, code: int) -> None:
+        self.shutdown = Shutdown(reason, urgency, code, self.settings.graceful_timeout)
+        self.journal.info(f"stopping ({reason})")
+        self._notifier.stopping()
+        if self.rollout is not None:
+            rollout, self.rollout = self.rollout, None
+            rollout.generation.retire()
+            if rollout.is_start:
+                self._readiness.failed(f"stopped while starting ({reason})", "")
+            for request in rollout.waiters:
+                request.refuse("the service is stopping")
+        self._drain_all(self.shutdown)
+
+    def _drain_all(self, shutdown: Shutdown) -> None:
+        now = time.monotonic()
+        for child in self.children:
+            timeout = shutdown.timeout(child.group.spec)
+            grace = 0.0 if shutdown.urgency is Urgency.NOW else KILL_GRACE
+            child.drain("stop", timeout, now + timeout + grace)
+        for group in self.groups.values():
+            for slot in group.sockets():
+                slot.close()
+
+    def _end(self, shutdown: Shutdown, now: float) -> None:
+        """Take the next step of a stop: drained, hook run, sockets unlinked, over."""
+        if shutdown.step is Step.DRAINING and not self.children:
+            shutdown.step = Step.HOOK
+            shutdown.deadline = now + HOOK_TIMEOUT
+            if not self._call_hook("on_stop"):
+                self._unlink_sockets()
+        elif shutdown.step in (Step.HOOK, Step.UNLINK) and now > shutdown.deadline:
+            self.journal.warning("the on_stop hook took too long")
+            shutdown.step = Step.OVER
+
+    def _unlink_sockets(self) -> None:
+        """Have the template remove the Unix sockets: their paths are none of the master's."""
+        sockets = [group.unix for group in self.groups.values() if group.unix is not None]
+        template = self.accepted or self._failed_start
+        told = bool(sockets and template and template.serving)
+        if told and template is not None:
+            told = template.tell({"do": "unlink", "sockets": sockets})
+        self._step_after(Step.HOOK, Step.UNLINK if told else Step.OVER)
+
+    @property
+    def _step(self) -> Step | None:
+        return None if self.shutdown is None else self.shutdown.step
+
+    def _step_after(self, expected: Step, following: Step) -> None:
+        if self.shutdown is not None and self._step is expected:
+            self.shutdown.step = following
+
+    def _call_hook(self, name: str, arguments: list[Any] | None = None) -> bool:
+        """Have the application's hook run in the template; False when there is none to ask."""
+        generation = self.accepted
+        if generation is None or not generation.serving:
+            return False
+        return generation.tell({"do": "hook", "name": name, "arguments": arguments or []})
+
+    def _leave(self, shutdown: Shutdown) -> int:
+        self.journal.info("stopped")
+        for generation in self._nursery.generations:
+            generation.kill()
+        for request in shutdown.waiters:
+            request.reply(ok=True)
+        self._commands.close()
+        self._reactor.close()
+        return shutdown.code
