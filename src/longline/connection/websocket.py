@@ -108,21 +108,9 @@ class WebSocketConnection(Connection):
 
         During `on_websocket_connect` it is queued behind the 101. See `Connection.send`.
         """
-        if self._codec.close_sent and get_ident() == self._host.thread:
-            return self._send_before_echo(message)
-        return super().send(message)
-
-    def _send_before_echo(self, message: Any) -> bool:
-        """Send an answer to what the peer said before its close frame, if we still may."""
-        codec = self._codec
-        if self._state or not codec.close_received or self._told:
+        if get_ident() == self._host.thread and self._codec.close_sent:
             return self._unsent()
-        # The codec has made its echo, but the echo is still here: `_peer_closed` writes it.
-        codec.close_sent = False
-        try:
-            return super().send(message)
-        finally:
-            codec.close_sent = True
+        return super().send(message)
 
     def close(self, data: Any = None, *, code: int = 1000, reason: str = "") -> None:
         """Send a last message if given, and begin the close handshake.

@@ -150,9 +150,9 @@ async def test_c3_peer_that_takes_nothing_is_closed_at_the_stall_deadline(
 
 @on_loop
 async def test_slow_peer_that_takes_something_is_kept(lab: Lab) -> None:
-    peer = await lab.connect("tcp", buffer=4096, write_timeout=0.3)
-    peer.conn.send(b"x" * 400_000)
-    end = lab.loop.time() + 0.8
+    peer = await lab.connect("tcp", buffer=4096, write_timeout=0.6)
+    peer.conn.send(b"x" * 900_000)
+    end = lab.loop.time() + 1.5
     while lab.loop.time() < end:
         await peer.read(8192)
         await asyncio.sleep(0.02)

@@ -115,7 +115,7 @@ class WebSocket(Codec):
         self.client = client
         self.state = State.OPEN
         self.close_sent = False
-        """Whether a close frame was handed over or queued; no other follows."""
+        """Whether a close frame was handed over; nothing of ours follows it."""
         self.close_received = False
         self.close_code: int | None = None
         """What ended the conversation: the peer's code, 1005, 1006, or ours after `fail`."""
@@ -250,6 +250,7 @@ class WebSocket(Codec):
         if self._outgoing_close is not None:
             frames.append(self._mask_frame(_CLOSE, self._outgoing_close))
             self._outgoing_close = None
+            self.close_sent = True
         return b"".join(frames)
 
     def _read_events(self, data: Buffer, events: list[Any]) -> None:
@@ -333,8 +334,9 @@ class WebSocket(Codec):
         closed = unpack_close(payload)
         if not self.close_sent:
             # RFC 6455 section 5.5.1: echo the code, or its absence; the reason was the peer's.
+            # It counts as sent once it is handed over: answers to what came before the
+            # close may still go out in front of it.
             self._outgoing_close = payload[:2]
-            self.close_sent = True
         self.close_received = True
         return self._end(_Step.RECEIVE_CLOSE, closed)
 

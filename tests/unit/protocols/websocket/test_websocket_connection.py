@@ -476,6 +476,15 @@ def test_a_peer_that_closes_gets_its_code_back_once_w_10():
     assert codec.eof() == []
 
 
+def test_an_answer_may_go_out_in_front_of_the_echo():
+    codec = client()
+    codec.feed(encode_frame(TEXT, b"question") + encode_frame(CLOSE, b"\x03\xe8"))
+    answer = codec.encode("answer")
+    sent = frames(answer + codec.outgoing(), masked=True)
+    assert sent == [(TEXT, b"answer"), (CLOSE, b"\x03\xe8")]
+    assert codec.close_sent
+
+
 def test_an_empty_close_is_echoed_empty():
     codec = client()
     assert codec.feed(encode_frame(CLOSE, b"")) == [Closed(1005)]
@@ -519,6 +528,7 @@ def close_sent(codec):
 
 def close_received(codec):
     codec.feed(frame(CLOSE))
+    codec.outgoing()
 
 
 def failed(codec):
