@@ -18,27 +18,15 @@ __all__ = ["CONNECT_TIMEOUT", "connect"]
 
 CONNECT_TIMEOUT = 10.0
 
-_hosts: set[_ClientHost] = set()
-
 
 class _ClientHost(Host):
-    """The owner of one outgoing connection."""
+    """The owner of one outgoing connection, which ends with it."""
 
     __slots__ = ()
 
-    def opened(self, conn: Connection) -> None:
-        super().opened(conn)
-        _hosts.add(self)
-
     def closed(self, conn: Connection) -> None:
         super().closed(conn)
-        _hosts.discard(self)
         self.loop.call_soon(self.close)
-
-
-def outgoing() -> list[Connection]:
-    """Return the outgoing connections of this process."""
-    return [conn for host in _hosts for conn in host.connections.values()]
 
 
 async def connect(address: str, *, timeout: float = CONNECT_TIMEOUT, **options: Any) -> Connection:
@@ -64,7 +52,13 @@ async def connect(address: str, *, timeout: float = CONNECT_TIMEOUT, **options: 
     handlers = {name: options.pop(name) for name in Callbacks.__slots__ if name in options}
     kind, codec = connection_class(target.scheme)
     options.setdefault("idle_timeout", None)
-    host = _ClientHost(Limits(**options), Callbacks(**handlers), name=str(target))
+    host = _ClientHost(
+        Limits(**options),
+        Callbacks(**handlers),
+        name=str(target),
+        scheme=target.scheme,
+        outgoing=True,
+    )
     loop = asyncio.get_running_loop()
 
     def make() -> Connection:

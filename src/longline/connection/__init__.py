@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from ..protocols import codec_factory
 from .callbacks import CALLBACKS, Callbacks
 from .deadline import DeadlineWheel
-from .host import Host, HostStats
+from .host import Host, HostStats, live_hosts
 from .http import HttpConnection
 from .identity import ConnectionStats
 from .tcp import Connection
@@ -47,6 +47,7 @@ __all__ = [
     "HttpConnection",
     "WebSocketConnection",
     "connection_class",
+    "live_hosts",
 ]
 
 

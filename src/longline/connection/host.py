@@ -25,10 +25,17 @@ if TYPE_CHECKING:
     from .callbacks import Callbacks
     from .tcp import Connection
 
-__all__ = ["Host", "HostStats"]
+__all__ = ["Host", "HostStats", "live_hosts"]
+
+_live: set[Host] = set()
 
 UNLIMITED_MARK = 256 * 1024
 """Back-pressure mark, in bytes, of hosts without `max_send_buffer`."""
+
+
+def live_hosts() -> list[Host]:
+    """Return every owner of connections in this process: Workers, and clients."""
+    return list(_live)
 
 
 class HostStats:
@@ -72,6 +79,8 @@ class Host:
         callbacks: The handlers that all connections share.
         worker: What `Connection.worker` returns.
         name: How log lines call the owner.
+        scheme: The protocol that its connections begin with, for the table of connections.
+        outgoing: Whether it is a client's.
         concurrent: Whether handlers of one connection may overlap.
         cancel_on_close: Whether the peer's leaving cancels a running handler. A peer that
             ends only its own direction then counts as gone, too.
@@ -96,8 +105,10 @@ class Host:
         "name",
         "now",
         "origins",
+        "outgoing",
         "report",
         "room",
+        "scheme",
         "secure",
         "stats",
         "tasks",
@@ -115,6 +126,8 @@ class Host:
         *,
         worker: Any = None,
         name: str = "",
+        scheme: str = "tcp",
+        outgoing: bool = False,
         concurrent: bool = False,
         cancel_on_close: bool = False,
         executor: Executor | None = None,
@@ -127,6 +140,8 @@ class Host:
         self.callbacks = callbacks
         self.worker = worker
         self.name = name
+        self.scheme = scheme
+        self.outgoing = outgoing
         self.concurrent = concurrent
         self.cancel_on_close = cancel_on_close
         self.executor = executor
@@ -149,6 +164,7 @@ class Host:
         """Bytes that may be collected before the send limit has to be computed."""
         self._date = b""
         self._date_until = 0.0
+        _live.add(self)
 
     def opened(self, conn: Connection) -> None:
         """Take note of a connection that was made."""
@@ -208,3 +224,4 @@ class Host:
     def close(self) -> None:
         """Let go of the loop's timers; connections are closed by their owner before."""
         self.report.close()
+        _live.discard(self)

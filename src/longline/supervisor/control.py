@@ -101,6 +101,7 @@ class ControlServer:
         try:
             self.sock.bind(path)
         except OSError as error:
+            self.sock.close()
             raise StartError(f"the control socket {path} cannot be made: {error}") from error
         finally:
             os.umask(mask)

@@ -175,13 +175,26 @@ def _serve(family: Family, message: Message, order: dict[str, Any]) -> int:
     configure_child_logging(log_fd, order["log_level"], redirect=order["redirect"])
     os.close(order["log"])
     faulthandler.enable(file=log_fd, all_threads=True)
-    if body["user"]:
-        privilege.drop(privilege.resolve(body["user"]))
-    osproc.restrict_core_dumps()
     parent = os.getppid() if order["relays"] else order["master"]
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with_parent(parent, signal.SIGTERM)
     sockets = [socket.socket(fileno=fd) for fd in listeners]
     link = WorkerLink(Channel(adopt_socket(channel_fd)), body, sockets, parent)
+    if body["user"]:
+        _become(body["user"], link)
+    osproc.restrict_core_dumps()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent(parent, signal.SIGTERM)
     link.hello()
     return family.run_worker(body["worker"], link)
+
+
+def _become(user: str, link: WorkerLink) -> None:
+    """Take on the worker's own user; when that fails, the master is told why.
+
+    Raises:
+        StartError: There is no such user, or this process may not become it.
+    """
+    try:
+        privilege.drop(privilege.resolve(user))
+    except StartError as error:
+        link.failed(str(error), "")
+        raise

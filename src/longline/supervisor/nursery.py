@@ -84,6 +84,7 @@ class Nursery:
         """Return a generation of code whose template is still to be started."""
         generation = Generation(self._next_number, self._settings, self._writer, self._relays)
         self._next_number += 1
+        self._forget_retired()
         self.generations.append(generation)
         return generation
 
@@ -255,10 +256,16 @@ class Nursery:
             if source is not None:
                 self._reactor.unwatch(source)
         generation.lost()
-        if generation.state is TemplateState.RETIRED:
-            self.generations.remove(generation)
-        else:
+        if generation.state is not TemplateState.RETIRED:
             self._guardian.template_ended(generation, how)
+        self._forget_retired()
+
+    def _forget_retired(self) -> None:
+        self.generations = [
+            generation
+            for generation in self.generations
+            if generation.state is not TemplateState.RETIRED or generation.pid is not None
+        ]
 
     def flush(self) -> None:
         """Offer every process what it has not taken yet."""

@@ -26,6 +26,9 @@ class Activation:
 
     def __init__(self, passed: list[tuple[str, socket.socket]]) -> None:
         self._passed = passed
+        for _, sock in passed:
+            # `dup` gives a copy this object's mode, and with it every copy that workers have.
+            sock.setblocking(False)
 
     def take(self, spec: WorkerSpec) -> socket.socket | None:
         """Return a copy of the socket named like the Worker, or bound to its address."""

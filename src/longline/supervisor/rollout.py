@@ -99,7 +99,13 @@ class Rollout:
         self.generation.manifest = manifest
         self.phase = Phase.BINDING
         for spec in manifest.workers.values():
-            self._ports.open(spec, self._groups.get(spec.name), self._holder(spec))
+            group = self._groups.get(spec.name)
+            if group is not None and group.spec.listen != spec.listen and not spec.reloadable:
+                # Its processes stay, and would go on to listen where they do.
+                raise StartError(
+                    f"{spec.name!r} is not reloadable: a restart alone changes its address"
+                )
+            self._ports.open(spec, group, self._holder(spec))
         self._go_on()
 
     def _holder(self, spec: WorkerSpec) -> Group | None:

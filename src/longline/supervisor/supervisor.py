@@ -492,6 +492,7 @@ class Supervisor:
         self.journal.info("stopped")
         for generation in self._nursery.generations:
             generation.kill()
+            generation.lost()
         for request in shutdown.waiters:
             request.reply(ok=True)
         self._commands.close()

@@ -13,11 +13,12 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from ..connection import HttpConnection, WebSocketConnection, live_hosts
 
-    from ..connection import Connection
-    from .serving import Serving
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..connection import Connection, Host
 
 __all__ = ["write_rows"]
 
@@ -26,8 +27,8 @@ PATIENCE = 2.0
 """Seconds that the reading side may take for one packet."""
 
 
-async def write_rows(fd: int, servings: Iterable[Serving]) -> None:
-    """Write a row for every connection to the datagram socket `fd`, and close it."""
+async def write_rows(fd: int) -> None:
+    """Write a row for every connection of this process to the datagram socket `fd`; close it."""
     loop = asyncio.get_running_loop()
     try:
         rows_to = socket.socket(fileno=fd)
@@ -37,7 +38,7 @@ async def write_rows(fd: int, servings: Iterable[Serving]) -> None:
     with rows_to as sock:
         sock.setblocking(False)
         try:
-            for packet in _packets(list(servings), loop.time()):
+            for packet in _packets(loop.time()):
                 await asyncio.wait_for(_send(sock, packet), PATIENCE)
         except (OSError, TimeoutError):
             # Whoever asked has gone; there is nobody to tell.
@@ -66,12 +67,12 @@ def _wake(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
-def _packets(servings: list[Serving], now: float) -> Iterator[bytes]:
+def _packets(now: float) -> Iterator[bytes]:
     pid = os.getpid()
     rows: list[dict[str, Any]] = []
-    for serving in servings:
-        for conn in list(serving.host.connections.values()):
-            rows.append(_row(conn, serving.worker.name, pid, now))
+    for host in live_hosts():
+        for conn in list(host.connections.values()):
+            rows.append(_row(conn, host, pid, now))
             if len(rows) == ROWS_PER_PACKET:
                 yield _pack(pid, rows, last=False)
                 rows = []
@@ -82,13 +83,13 @@ def _pack(pid: int, rows: list[dict[str, Any]], *, last: bool) -> bytes:
     return json.dumps({"pid": pid, "rows": rows, "last": last}, separators=(",", ":")).encode()
 
 
-def _row(conn: Connection, worker: str, pid: int, now: float) -> dict[str, Any]:
+def _row(conn: Connection, host: Host, pid: int, now: float) -> dict[str, Any]:
     return {
         "pid": pid,
-        "worker": worker,
+        "worker": host.name,
         "id": conn.id,
         "transport": conn.transport_name,
-        "protocol": type(conn.codec).__name__.lower(),
+        "protocol": _protocol(conn, host),
         "receive_queue": conn.receive_queue,
         "send_queue": conn.send_queue,
         "bytes_received": conn.bytes_read,
@@ -97,5 +98,12 @@ def _row(conn: Connection, worker: str, pid: int, now: float) -> dict[str, Any]:
         "local": conn.local,
         "remote": conn.remote,
         "age": round(now - conn.stats.opened_at, 3),
-        "direction": "in",
+        "direction": "out" if host.outgoing else "in",
     }
+
+
+def _protocol(conn: Connection, host: Host) -> str:
+    """Return the scheme that the connection speaks now: an upgrade changes it."""
+    if isinstance(conn, WebSocketConnection):
+        return "websocket"
+    return "http" if isinstance(conn, HttpConnection) else host.scheme

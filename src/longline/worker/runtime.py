@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import timer
 from ..application import app
+from ..connection import live_hosts
 from ..loop import new_event_loop
 from ..osproc import open_descriptors, raise_descriptor_limit
 from .report import write_rows
@@ -174,7 +175,7 @@ class _Process:
                 for reason, times in counter.items():
                     reasons[reason] = reasons.get(reason, 0) + times
         return {
-            "connections": sum(stats.connections for stats in hosts),
+            "connections": sum(len(host.connections) for host in live_hosts()),
             "accepted": sum(stats.accepted for stats in hosts),
             "send_failures": sum(stats.send_failures for stats in hosts),
             "handler_errors": sum(stats.handler_errors for stats in hosts),
@@ -215,7 +216,7 @@ class _Process:
             case "reload":
                 self._keep(self._loop.create_task(self._on_reload()))
             case "connections" if fds:
-                rows = write_rows(fds.pop(), self._servings)
+                rows = write_rows(fds.pop())
                 self._keep(self._loop.create_task(rows))
         for fd in fds:
             os.close(fd)

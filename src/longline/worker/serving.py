@@ -56,6 +56,8 @@ class Serving:
         self._listeners: dict[int | None, Listener] = {}
         self._paused = False
         self._admitting: set[asyncio.Task[Any]] = set()
+        self._held = 0
+        """Accepted sockets that are, or are about to be, connections."""
         self._full = False
         self._started = False
         self._by_ip: Counter[str] = Counter()
@@ -125,20 +127,17 @@ class Serving:
                 self.refused["max_connections_per_ip"] += 1
                 return False
             self._by_ip[ip] += 1
+        self._held += 1
         task = self.host.loop.create_task(self._connect(sock, ip))
         if not task.done():
             self._admitting.add(task)
-            task.add_done_callback(self._admitted)
-        if not self._full and self._count() >= self._most:
+            task.add_done_callback(self._admitting.discard)
+        if not self._full and self._held >= self._most:
             self._full = True
             self.refused["max_connections"] += 1
             for listener in self._listeners.values():
                 listener.stop()
         return True
-
-    def _count(self) -> int:
-        """Connections that are or are about to be."""
-        return len(self.host.connections) + len(self._admitting)
 
     async def _connect(self, sock: socket.socket, ip: str) -> None:
         try:
@@ -159,29 +158,23 @@ class Serving:
     def _turned_away(self, sock: socket.socket, ip: str) -> None:
         sock.close()
         self.refused["accept"] += 1
-        self._forget_ip(ip)
+        self._let_go(ip)
 
-    def _forget_ip(self, ip: str) -> None:
+    def _let_go(self, ip: str) -> None:
+        """Count one connection less, and accept again when there is room."""
+        self._held -= 1
         if ip:
             self._by_ip[ip] -= 1
             if self._by_ip[ip] <= 0:
                 del self._by_ip[ip]
-
-    def _admitted(self, task: asyncio.Task[Any]) -> None:
-        self._admitting.discard(task)
-        self._make_room()
-
-    def _make_room(self) -> None:
-        """Accept again when a connection less is there than may be."""
-        if self._full and not self.draining and self._count() < self._most:
+        if self._full and not self.draining and self._held < self._most:
             self._full = False
             self._accept_again()
 
     def departed(self, conn: Connection) -> None:
         """Take note that a connection is gone."""
         self.rooms.leave_all(conn)
-        self._forget_ip(self._ips.pop(conn.id, ""))
-        self._make_room()
+        self._let_go(self._ips.pop(conn.id, ""))
         if self.draining and not self.host.connections and self.on_empty is not None:
             self.on_empty()
 
@@ -306,6 +299,7 @@ def _make_host(serving: Serving) -> _WorkerHost:
         handlers,
         worker=worker,
         name=worker.name,
+        scheme=scheme,
         concurrent=worker.concurrent,
         cancel_on_close=worker.cancel_on_close,
         executor=ThreadPoolExecutor(worker.threads, f"{worker.name}-") if worker.threads else None,
