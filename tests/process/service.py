@@ -16,9 +16,11 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -39,10 +41,17 @@ def wait_for(condition: Callable[[], T], what: str = "", timeout: float = DEADLI
 
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that is free now."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(number: int) -> list[int]:
+    """Return different TCP ports of 127.0.0.1 that are free now."""
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for sock in socks:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", 0))
+        return [int(sock.getsockname()[1]) for sock in socks]
 
 
 def alive(pid: int) -> bool:
@@ -66,10 +75,8 @@ class Service:
         self.directory = directory
         self.script = directory / "app.py"
         self.python = sys.executable
-        self.port = free_port()
-        self.ports = {"PORT": self.port}
-        for name in ("PORT2", "PORT3", "PORT4"):
-            self.ports[name] = free_port()
+        self.ports = dict(zip(("PORT", "PORT2", "PORT3", "PORT4"), free_ports(4), strict=True))
+        self.port = self.ports["PORT"]
         self.write(source)
         self.log = directory / "app.log"
         # The path of a Unix socket has room for 107 bytes: the test's own directory is too deep.
