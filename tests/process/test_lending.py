@@ -181,3 +181,15 @@ def test_every_loan_is_passed_on_when_the_borrower_dies(service: Make) -> None:
         new = wait_for(lambda: it.pids()[3:] not in ([], [pids[3]]) and it.pids()[3], "the next")
         assert set(answers(it)) == {new}
     wait_for(lambda: set(answers(it, 80)) == {*pids[:3], new}, "all serve again")
+
+
+def test_a_full_slot_lends_its_queue_to_a_sibling_with_room(service: Make) -> None:
+    it = service(echo().replace('name="echo"', 'name="echo", max_connections=3'))
+    it.start()
+    with connected(it, 6) as peers:
+        for peer in peers:
+            peer.sendall(b"hello\n")
+        # Wherever the kernel queued them: six fit into two processes of three each.
+        answers = [read_line(peer) for peer in peers]
+    assert all(line.startswith("hello ") for line in answers)
+    assert len(set(answers)) == 2

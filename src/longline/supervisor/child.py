@@ -115,6 +115,8 @@ class Child:
         self.ready_at: float | None = None
         self.last_beat = now
         self.beat: dict[str, Any] = {}
+        self.accepting = True
+        """Whether it takes connections; a full or paused process does not."""
         self.failure = ""
         self.expected = False
         """Whether its end was asked for; set when it has ended."""
@@ -129,7 +131,7 @@ class Child:
     @property
     def serving(self) -> bool:
         """Whether new connections in its slot's queue are taken."""
-        return self.state is State.READY
+        return self.state is State.READY and self.accepting
 
     def tell(self, body: dict[str, Any], fds: Sequence[int] = ()) -> bool:
         """Send one message; False when the worker can no longer be told anything."""

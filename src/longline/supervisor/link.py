@@ -61,6 +61,10 @@ class WorkerLink:
         """Report that timers rest, so that a replacement's may start."""
         self._send({"event": "quiesced"})
 
+    def accepting(self, value: bool) -> None:
+        """Report whether this process takes connections: paused, or full, it does not."""
+        self._send({"event": "accepting", "value": value})
+
     def receive(self) -> list[Message] | None:
         """Return the orders that arrived; None when the master is gone."""
         try:

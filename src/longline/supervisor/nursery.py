@@ -170,6 +170,8 @@ class Nursery:
                 self._guardian.child_ready(child)
             case "beat" if isinstance(body.get("stats"), dict):
                 child.heard(body["stats"], now)
+            case "accepting":
+                child.accepting = body.get("value") is True
             case "quiesced":
                 child.quiesced = True
             case "failed":

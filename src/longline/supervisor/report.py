@@ -71,7 +71,7 @@ def _core() -> str:
 
 def _worker(group: Group) -> dict[str, Any]:
     spec = group.spec
-    ready = sum(1 for slot in group.slots if slot.served)
+    ready = sum(1 for slot in group.slots if slot.current and slot.current.state is State.READY)
     state = "ok" if ready == len(group.slots) else "starting"
     if group.backoff.looping:
         state = "crash-loop"

@@ -77,6 +77,9 @@ class Link(Protocol):
     def quiesced(self) -> None:
         """Report that its timers rest."""
 
+    def accepting(self, value: bool) -> None:
+        """Report whether it takes connections: paused, or full, it does not."""
+
     def receive(self) -> Sequence[Order] | None:
         """Return the orders that came; None when the master is gone."""
 
@@ -122,6 +125,7 @@ class _Process:
                 self._worker, slot=self._link.slot, processes=self._worker.count
             )
             self._serving.on_empty = self._check_empty
+            self._serving.on_accepting = self._link.accepting
             if not await self._start(self._serving):
                 return 0
         except Exception as error:

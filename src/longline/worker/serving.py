@@ -53,6 +53,9 @@ class Serving:
         self.draining = False
         self.on_empty: Callable[[], None] | None = None
         """Called when the last connection of a draining process is gone."""
+        self.on_accepting: Callable[[bool], None] | None = None
+        """Called when this process begins or ceases to take connections."""
+        self._accepting = True
         self._listeners: dict[int | None, Listener] = {}
         self._paused = False
         self._admitting: set[asyncio.Task[Any]] = set()
@@ -93,7 +96,7 @@ class Serving:
             return
         sock.setblocking(False)
         listener = self._listeners[slot] = Listener(sock, self._admit)
-        if not self._paused and not self._full:
+        if self._accepting:
             listener.start()
 
     def give_back(self, slot: int) -> None:
@@ -105,18 +108,25 @@ class Serving:
     def pause_accept(self) -> None:
         """Take no more connections in this process; the kernel's queues keep filling."""
         self._paused = True
-        for listener in self._listeners.values():
-            listener.stop()
+        self._switch()
 
     def resume_accept(self) -> None:
         """Take connections again."""
         self._paused = False
-        self._accept_again()
+        self._switch()
 
-    def _accept_again(self) -> None:
-        if not self._paused and not self._full:
-            for listener in self._listeners.values():
+    def _switch(self) -> None:
+        """Accept, or not, as wanted and as there is room; a sibling may help out meanwhile."""
+        accepting = not (self._paused or self._full)
+        for listener in self._listeners.values():
+            if accepting:
                 listener.start()
+            else:
+                listener.stop()
+        if accepting is not self._accepting:
+            self._accepting = accepting
+            if self.on_accepting is not None:
+                self.on_accepting(accepting)
 
     def _admit(self, sock: socket.socket) -> bool:
         """Make a connection of an accepted socket; False turns the peer away."""
@@ -135,8 +145,7 @@ class Serving:
         if not self._full and self._held >= self._most:
             self._full = True
             self.refused["max_connections"] += 1
-            for listener in self._listeners.values():
-                listener.stop()
+            self._switch()
         return True
 
     async def _connect(self, sock: socket.socket, ip: str) -> None:
@@ -169,7 +178,7 @@ class Serving:
                 del self._by_ip[ip]
         if self._full and not self.draining and self._held < self._most:
             self._full = False
-            self._accept_again()
+            self._switch()
 
     def departed(self, conn: Connection) -> None:
         """Take note that a connection is gone."""
