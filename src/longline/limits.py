@@ -9,7 +9,6 @@ Durations are seconds, sizes are bytes.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +17,8 @@ from .errors import ConfigurationError
 __all__ = ["LIMITS", "Limit", "Limits", "check_limit"]
 
 KIB = 1024
+LARGEST = 2**53
+"""Above it a limit is no limit, and a float no exact number."""
 MIB = 1024 * KIB
 
 
@@ -326,9 +327,9 @@ def check_limit(name: str, value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, kinds):
         kind = "a whole number" if whole else "a number"
         raise ConfigurationError(f"{name} takes {kind} of {limit.unit}, not {value!r}")
-    if not value > 0 or math.isinf(value):
+    if not 0 < value <= LARGEST:
         unlimited = " (unlimited is None)" if limit.optional else ""
-        raise ConfigurationError(f"{name} must be above 0{unlimited}, not {value!r}")
+        raise ConfigurationError(f"{name} must be above 0{unlimited}, not {str(value)[:40]}")
     return value if whole else float(value)
 
 

@@ -21,8 +21,8 @@ import stat
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from .errors import StartError
 from . import osproc
+from .errors import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -34,7 +34,9 @@ class ScriptError(click.ClickException):
 def _deadline(limit: str) -> Callable[[click.Context, click.Parameter, str], float | None]:
     """Return the check of an option in seconds: 0 is refused, unlimited has to be said (L-2)."""
 
-    def check(_context: click.Context, _option: click.Parameter, value: str) -> float | None:
+    def check(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
+        if value is None:
+            return None
         try:
             return check_limit(limit, _seconds_in(value))
         except ConfigurationError as error:
@@ -67,8 +69,8 @@ def _path(*names: str, help: str) -> Callable[[_F], _F]:
 def _seconds(name: str, limit: str, help: str) -> Callable[[_F], _F]:
     default = LIMITS[limit].default
     shown = "none" if default is None else f"{default:g}"
-    text = f"{help} Default: {shown}."
-    return _option(name, callback=_deadline(limit), metavar="S", default=shown, help=text)
+    text = f"{help} Default: what app.configure says, else {shown}."
+    return _option(name, callback=_deadline(limit), metavar="S", default=None, help=text)
 
 
 _RUN_DIR = _option(

@@ -354,6 +354,8 @@ class Connection(Identity):
             self._progress = taken
             self._close_at = now + self._host.limits.close_timeout
         elif now >= self._close_at:
+            # The reason of the close stands; that it could not be done in order is counted, too.
+            self._host.stats.reasons["close_timeout"] += 1
             self._give_up("close_timeout")
             return NEVER
         return self._close_at

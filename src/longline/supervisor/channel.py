@@ -10,7 +10,6 @@ must not wait for a stopped master.
 from __future__ import annotations
 
 import array
-import contextlib
 import json
 import os
 import select
@@ -60,6 +59,8 @@ class Channel:
         self._max = max_message_bytes
         self._inbox = bytearray()
         self._fds: deque[int] = deque()
+        self._dropped = 0
+        """Frames whose descriptors the kernel could not deliver."""
         self._outbox: deque[tuple[bytes, list[int]]] = deque()
 
     @staticmethod
@@ -133,9 +134,15 @@ class Channel:
             return []
         except OSError:
             data, ancillary, flags, closed = b"", [], 0, True
-        self._keep_fds(ancillary)
-        if flags & socket.MSG_CTRUNC or len(self._fds) > 4 * MAX_FDS:
-            raise ChannelError("the other side sent more descriptors than a frame may carry")
+        if flags & socket.MSG_CTRUNC:
+            # No descriptor is left in this process, or more came than a frame may carry: the
+            # kernel dropped some, and their frame is delivered without any.
+            self._dropped += 1
+            _close(ancillary)
+        else:
+            self._keep_fds(ancillary)
+        if len(self._fds) > 4 * MAX_FDS:
+            raise ChannelError("the other side sends descriptors without frames")
         if closed or not data:
             raise ChannelClosed("the other side is gone")
         self._inbox += data
@@ -162,14 +169,9 @@ class Channel:
         self.sock.close()
 
     def _keep_fds(self, ancillary: list[Any]) -> None:
-        for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds = array.array("i")
-                fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-                for fd in fds:
-                    with contextlib.suppress(OSError):
-                        os.set_inheritable(fd, False)
-                self._fds.extend(fds)
+        for fd in _descriptors(ancillary):
+            os.set_inheritable(fd, False)
+            self._fds.append(fd)
 
     def _take_frames(self) -> list[Message]:
         messages: list[Message] = []
@@ -183,7 +185,10 @@ class Channel:
                 break
             body = self._parse(bytes(self._inbox[start + _HEADER.size : end]))
             if count > len(self._fds):
-                raise ChannelError("a frame came without its descriptors")
+                if not self._dropped:
+                    raise ChannelError("a frame came without its descriptors")
+                self._dropped -= 1
+                count = 0
             messages.append(Message(body, [self._fds.popleft() for _ in range(count)]))
             start = end
         del self._inbox[:start]
@@ -210,3 +215,16 @@ def _copies(fds: Sequence[int]) -> list[int]:
             os.close(fd)
         raise ChannelError(f"a descriptor cannot be sent: {error.strerror}") from error
     return copies
+
+
+def _descriptors(ancillary: list[Any]) -> array.array[int]:
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return fds
+
+
+def _close(ancillary: list[Any]) -> None:
+    for fd in _descriptors(ancillary):
+        os.close(fd)

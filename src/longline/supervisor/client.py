@@ -37,6 +37,8 @@ PROBE_INTERVAL = 5.0
 """Seconds of silence after which a waiting command asks whether the master still lives."""
 SILENCE = 0.7
 """Seconds without a datagram after which no worker is expected to answer any more."""
+SILENCE_OF_STUCK = 0.2
+"""The same, when the master already knows that those who are missing do not answer."""
 OVERALL = 1.5
 """Seconds after which a list of connections is shown as far as it came (Q-12)."""
 
@@ -215,7 +217,9 @@ class ConnectionList:
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         while self._missing:
-            patience = min(SILENCE, end - time.monotonic())
+            stuck = all(row.get("state") != "ready" for row in self._missing.values())
+            silence = SILENCE_OF_STUCK if stuck else SILENCE
+            patience = min(silence, end - time.monotonic())
             if patience <= 0 or not poll.poll(patience * 1000):
                 return
             self._take(sock.recv(_MAX_DATAGRAM))

@@ -163,6 +163,13 @@ class Group:
             self.removed.append(slot)
             self.removed.sort(key=lambda removed: removed.id)
 
+    def take_back(self, slot_id: object, child: Child) -> None:
+        """Note that a loan did not reach its borrower; another try follows a while later."""
+        for slot in self.sockets():
+            if slot.id == slot_id and slot.lent_to is child:
+                slot.lent_to = None
+                slot.unserved_since = None
+
     def sockets(self) -> list[Slot]:
         """Every slot whose queue has to be served, removed ones included."""
         return [slot for slot in (*self.slots, *self.removed) if slot.sock is not None]

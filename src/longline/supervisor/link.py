@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from .channel import ChannelClosed, ChannelError
+from .channel import ChannelError
 
 if TYPE_CHECKING:
     import socket
@@ -65,11 +65,15 @@ class WorkerLink:
         """Report whether this process takes connections: paused, or full, it does not."""
         self._send({"event": "accepting", "value": value})
 
+    def declined(self, slot: int) -> None:
+        """Report that a lent socket did not arrive: no descriptor is left here."""
+        self._send({"event": "declined", "slot": slot})
+
     def receive(self) -> list[Message] | None:
         """Return the orders that arrived; None when the master is gone."""
         try:
             return self._channel.receive()
-        except ChannelClosed:
+        except ChannelError:
             return None
 
     def _send(self, body: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..address import Address, parse_address
 from ..errors import ConfigurationError, LonglineError, StartError
-from ..limits import check_limit
+from ..limits import LIMITS, Limits, check_limit
 
 __all__ = ["Manifest", "WorkerSpec", "place_of"]
 
@@ -79,6 +79,8 @@ class Manifest:
 
     application: str
     workers: dict[str, WorkerSpec]
+    limits: Limits
+    """The application's own bounds (scope "app")."""
 
     @classmethod
     def from_json(cls, raw: Any) -> Manifest:
@@ -107,7 +109,7 @@ class Manifest:
             workers[spec.name] = spec
         if not workers:
             raise StartError("the script declares no Worker")
-        return cls(_application(raw), workers)
+        return cls(_application(raw), workers, _limits(raw))
 
 
 def _text(raw: dict[str, Any], key: str, *, optional: bool = False) -> Any:
@@ -167,3 +169,15 @@ def _mode(raw: dict[str, Any]) -> int:
     if type(mode) is not int or not 0 <= mode <= 0o777:
         raise ConfigurationError("unix_mode must be 0 to 0o777")
     return mode
+
+
+def _limits(raw: dict[str, Any]) -> Limits:
+    """Return the bounds that the application set, the defaults of the others."""
+    limits = raw.get("limits", {})
+    if not isinstance(limits, dict):
+        raise StartError("the application's limits are no object")
+    known = {name: value for name, value in limits.items() if name in LIMITS}
+    try:
+        return Limits(**known)
+    except ConfigurationError as error:
+        raise StartError(f"the application's limits cannot be: {error}") from error

@@ -172,6 +172,8 @@ class Nursery:
                 child.heard(body["stats"], now)
             case "accepting":
                 child.accepting = body.get("value") is True
+            case "declined":
+                child.group.take_back(body.get("slot"), child)
             case "quiesced":
                 child.quiesced = True
             case "failed":
@@ -234,6 +236,10 @@ class Nursery:
             if generation.pid == pid:
                 self._template_dead(generation, describe_status(status))
                 return
+
+    def abandon(self, child: Child) -> None:
+        """Forget a worker that never said who it is."""
+        self._bury(child, "never said who it is")
 
     def _bury(self, child: Child, how: str) -> None:
         # Its last words may be a reason why it could not start.

@@ -14,6 +14,7 @@ told to be what they were, and the same reconciling rolls them back. What a relo
 from __future__ import annotations
 
 import enum
+import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StartError
@@ -97,6 +98,8 @@ class Rollout:
         """
         manifest = Manifest.from_json(raw)
         self.generation.manifest = manifest
+        if self.deadline is None and manifest.limits.ready_timeout is not None:
+            self.deadline = time.monotonic() + manifest.limits.ready_timeout
         self.phase = Phase.BINDING
         for spec in manifest.workers.values():
             group = self._groups.get(spec.name)

@@ -35,7 +35,9 @@ class Settings:
     fail_fast: bool = False
     """Whether a crash loop ends the service instead of backing off."""
     ready_timeout: float | None = None
-    graceful_timeout: float = 3600.0
+    """Seconds; None leaves it to the application, and to the default."""
+    graceful_timeout: float | None = None
+    """As `ready_timeout`: None leaves it to the application, and to the default."""
     umask: int = 0o027
     ready_fd: int = -1
     """Where the start's outcome is reported as one JSON line, -1 for nowhere."""

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StartError
+from ..limits import Limits
 from .child import State
 from .commands import Commands
 from .generation import TemplateState
@@ -95,6 +96,15 @@ class Supervisor:
         if self.rollout is not None:
             return "starting" if self.rollout.is_start else "reloading"
         return "running"
+
+    @property
+    def graceful_timeout(self) -> float:
+        """The deadline of `stop -g` and `reload -g`: the operator's, else the application's."""
+        if self.settings.graceful_timeout is not None:
+            return self.settings.graceful_timeout
+        manifest = self.accepted.manifest if self.accepted is not None else None
+        limits = manifest.limits if manifest is not None else Limits()
+        return limits.graceful_timeout
 
     # -- the loop
 
@@ -212,7 +222,7 @@ class Supervisor:
         elif old.quiesce_by is None:
             # Timers, cron and consumers must not run twice: the old ones rest before the new.
             old.quiesce(now + QUIESCE_TIMEOUT)
-        elif old.quiesced or not old.serving or now >= old.quiesce_by:
+        elif old.quiesced or old.state is not State.READY or now >= old.quiesce_by:
             slot.next = self._spawn(group, slot, now)
 
     def _judge(self, child: Child, now: float) -> None:
@@ -222,7 +232,11 @@ class Supervisor:
         if child.kill_at is not None and now >= child.kill_at:
             child.kill_at = None
             self.journal.warning(f"{child} missed its deadline and is killed")
-            child.signal(signal.SIGKILL)
+            if child.pid is None:
+                # Nobody knows whom to kill: without its channel it ends by itself.
+                self._nursery.abandon(child)
+            else:
+                child.signal(signal.SIGKILL)
 
     def _remake_template(self, now: float) -> None:
         """Replace the template of the code in service when it died."""
@@ -272,8 +286,7 @@ class Supervisor:
         elif rollout.deadline is not None and now > rollout.deadline:
             self._rollout_failed(
                 rollout.generation,
-                "not every worker was ready in time "
-                f"(ready_timeout {self.settings.ready_timeout} s)",
+                "not every worker was ready in time (ready_timeout)",
             )
 
     def _finish_rollout(self, rollout: Rollout) -> None:
@@ -344,7 +357,7 @@ class Supervisor:
         if graceful is None:
             graceful = self.rollout is not None and self.rollout.graceful
         spec = child.group.spec
-        timeout = self.settings.graceful_timeout if graceful else spec.drain_timeout
+        timeout = self.graceful_timeout if graceful else spec.drain_timeout
         child.drain("reload", timeout, time.monotonic() + timeout + KILL_GRACE)
         self._limit_draining()
 
@@ -431,7 +444,10 @@ class Supervisor:
     # -- the end
 
     def _begin_shutdown(self, reason: str, urgency: Urgency, code: int) -> None:
-        self.shutdown = Shutdown(reason, urgency, code, self.settings.graceful_timeout)
+        if self.rollout is not None and self.rollout.is_start:
+            # What never ran has not ended well, whoever stopped it.
+            code = 1
+        self.shutdown = Shutdown(reason, urgency, code, self.graceful_timeout)
         self.journal.info(f"stopping ({reason})")
         self._notifier.stopping()
         if self.rollout is not None:

@@ -77,6 +77,9 @@ class Link(Protocol):
     def quiesced(self) -> None:
         """Report that its timers rest."""
 
+    def declined(self, slot: int) -> None:
+        """Report that a lent socket did not arrive."""
+
     def accepting(self, value: bool) -> None:
         """Report whether it takes connections: paused, or full, it does not."""
 
@@ -175,9 +178,11 @@ class _Process:
         self._beat_messages = messages
         reasons: dict[str, int] = {}
         for serving in self._servings:
-            for counter in (serving.host.stats.reasons, serving.refused):
+            overloads = {"no_descriptor": serving.overloads}
+            for counter in (serving.host.stats.reasons, serving.refused, overloads):
                 for reason, times in counter.items():
-                    reasons[reason] = reasons.get(reason, 0) + times
+                    if times:
+                        reasons[reason] = reasons.get(reason, 0) + times
         return {
             "connections": sum(len(host.connections) for host in live_hosts()),
             "accepted": sum(stats.accepted for stats in hosts),
@@ -208,6 +213,8 @@ class _Process:
         match body.get("do"):
             case "lend" if serving is not None and fds:
                 serving.lend(body["slot"], socket.socket(fileno=fds.pop()))
+            case "lend":
+                self._link.declined(body["slot"])
             case "return" if serving is not None:
                 serving.give_back(body["slot"])
             case "quiesce":

@@ -230,14 +230,15 @@ class Serving:
         if not self.host.connections and self.on_empty is not None:
             self.on_empty()
 
-    async def leave_within(self, timeout: float) -> None:
-        """Leave as for a stop, at most `timeout` seconds long, and close."""
+    async def leave_within(self, seconds: float) -> None:
+        """Leave as for a stop, at most that many seconds long, and close."""
         empty = asyncio.Event()
         self.on_empty = empty.set
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 await self.leave("stop", grace=0.0, spread=0.0)
-                await empty.wait()
+                if self.host.connections:
+                    await empty.wait()
         except TimeoutError:
             _log.warning("the deadline closes %d connections", len(self.host.connections))
         finally:
@@ -253,6 +254,11 @@ class Serving:
                 await result
         except Exception:
             _log.exception("a hook of %s raised", self.worker.name)
+
+    @property
+    def overloads(self) -> int:
+        """Times that no descriptor was left for a connection."""
+        return sum(listener.overloads for listener in self._listeners.values())
 
     @property
     def ports(self) -> list[int]:

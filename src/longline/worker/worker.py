@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..address import Address, parse_address
 from ..application import app
 from ..connection import CALLBACKS, Callbacks, connection_class
-from ..connection.callbacks import Handler
 from ..errors import ConfigurationError
 from ..limits import LIMITS, Limits
 from ..protocols.codec import UserCodec, check_protocol
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
 
     from ..connection import Connection
+    from ..connection.callbacks import Handler
     from ..protocols.codec import Codec, UserProtocol
 
 __all__ = ["Handlers", "Worker"]

@@ -69,7 +69,7 @@ async def test_close_is_bounded_when_the_peer_takes_nothing(lab: Lab) -> None:
     peer = await lab.connect("tcp", buffer=4096, close_timeout=0.1, max_send_buffer=None)
     peer.conn.close(b"x" * 4_000_000)
     await peer.gone()
-    assert peer.host.stats.reasons == {"closed": 1}
+    assert peer.host.stats.reasons == {"closed": 1, "close_timeout": 1}
 
 
 @on_loop

@@ -37,10 +37,11 @@ TIMES: dict[str, Any] = {"stop_timeout": 10.0, "drain_timeout": 30.0, "drain_spr
                          "drain_grace": 2.0, "hang_timeout": 60.0}  # fmt: skip
 
 
-def worker(name: str = "w", listen: str | None = "tcp://127.0.0.1:0", **more: Any) -> dict[str, Any]:
+def worker(name: Any = "w", listen: Any = "tcp://127.0.0.1:0", **more: Any) -> dict[str, Any]:
     """One entry of a manifest."""
-    return {"name": name, "listen": listen, "count": 1, "reuse_port": True, "reloadable": True,
-            "backlog": 16, "user": None, "unix_mode": 0o600, "loop": "auto", **TIMES, **more}  # fmt: skip
+    entry = {"name": name, "listen": listen, "count": 1, "reuse_port": True, "reloadable": True,
+             "backlog": 16, "user": None, "unix_mode": 0o600, "loop": "auto"}  # fmt: skip
+    return entry | TIMES | more
 
 
 def manifest(*workers: dict[str, Any], application: Any = "app") -> dict[str, Any]:
@@ -198,6 +199,7 @@ class Lab:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         self.now = 1000.0
+        self.reloaded = False
         self.pids = itertools.count(5_000_000)
         self.manifest: Any = manifest(worker())
         self.broken: set[tuple[str, int, int]] = set()
@@ -215,10 +217,7 @@ class Lab:
         rundir = RunDirectory(tmp_path / "run")
         rundir.control.mkdir(parents=True)
         self.settings = Settings("app.py", quiet=True)
-        self.master = Supervisor(
-            self.settings, rundir, self.writer, Notifier({}), Activation([])
-        )
-        self.master._begin_rollout()
+        self.master = Supervisor(self.settings, rundir, self.writer, Notifier({}), Activation([]))
 
     def _replace_the_system(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = types.SimpleNamespace(monotonic=lambda: self.now, time=lambda: self.now)
@@ -308,12 +307,14 @@ class Lab:
             self.turn()
         raise AssertionError(f"it never came to be; the log: {self.text()}")
 
+    def begin(self) -> None:
+        """Begin to start, as the master's `run` does."""
+        self.master._begin_rollout()
+
     def start(self, *workers: dict[str, Any]) -> None:
         if workers:
             self.manifest = manifest(*workers)
-            for template in list(self.templates.values()):
-                # The one that was made with the Lab has spoken already: it goes first.
-                template.channel.sock.recv(0)
+        self.begin()
         self.until(lambda: self.master.state == "running")
 
     def reload(self, *workers: dict[str, Any]) -> None:
@@ -325,6 +326,8 @@ class Lab:
         self.turn()
         self.until(lambda: self.master.state == "running")
         self.reloaded = self.master.reloads > reloads
+        # What was ordered last is heard, and those who left are buried.
+        self.turn(3)
 
     def text(self) -> str:
         return self.log.read_text()
