@@ -144,6 +144,14 @@ class Generation:
             return False
         return True
 
+    def unlink(self, sockets: Sequence[tuple[str, int, int]]) -> bool:
+        """Have it remove Unix sockets, whose paths are none of the master's.
+
+        Returns:
+            Whether it was told to, and will answer `unlinked`.
+        """
+        return bool(sockets) and self.serving and self.tell({"do": "unlink", "sockets": sockets})
+
     def flush(self) -> None:
         """Offer the template what it has not taken yet."""
         if self.channel is not None and self.channel.wants_write:

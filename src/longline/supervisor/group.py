@@ -8,7 +8,7 @@ What the group wants is its `spec` and its `generation`; the supervisor closes t
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import socket
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from .generation import Generation
     from .manifest import WorkerSpec
 
-__all__ = ["Backoff", "Group", "Slot"]
+__all__ = ["Backoff", "Group", "Slot", "UnixSocket"]
+
+UnixSocket: TypeAlias = tuple[str, int, int]
+"""Path, device and inode of a Unix socket, as the template that bound it said."""
 
 
 class Backoff:
@@ -99,8 +102,7 @@ class Group:
         """Slots that count no longer covers; their sockets stay lent until the service stops."""
         self.exits: Counter[str] = Counter()
         self.backoff = Backoff()
-        self.unix: tuple[str, int, int] | None = None
-        """Path, device and inode of its Unix socket, as the template that bound it said."""
+        self.unix: UnixSocket | None = None
         self.shared = False
         """Whether all slots have copies of one socket, so that lending has no meaning."""
 

@@ -15,7 +15,7 @@ from ..listening import more_tcp, open_tcp
 
 if TYPE_CHECKING:
     from .generation import Generation
-    from .group import Group
+    from .group import Group, UnixSocket
     from .manifest import WorkerSpec
 
 __all__ = ["Activation", "Ports"]
@@ -57,7 +57,7 @@ class Ports:
         self._opened: dict[str, list[socket.socket]] = {}
         self._shared: set[str] = set()
         self._awaited: dict[str, WorkerSpec] = {}
-        self.unix: dict[str, tuple[str, int, int]] = {}
+        self.unix: dict[str, UnixSocket] = {}
         """Path, device and inode of each Unix socket, by Worker."""
 
     @property

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .group import Group
     from .supervisor import Supervisor
 
-__all__ = ["status_report"]
+__all__ = ["service_state", "status_report"]
 
 COUNTERS = ("connections", "send_failures", "timers", "messages", "rate")
 
@@ -51,7 +51,7 @@ def _service(master: Supervisor) -> dict[str, Any]:
         "started_at": master.started_at,
         "uptime": round(time.time() - master.started_at, 3),
         "mode": "daemon" if settings.daemon else "foreground",
-        "state": master.state,
+        "state": service_state(master),
         "generation": generation.number if generation is not None else 0,
         "reloads": master.reloads,
         "load": list(os.getloadavg()),
@@ -60,6 +60,15 @@ def _service(master: Supervisor) -> dict[str, Any]:
         "log_file": settings.log_file,
         "log_lost": master.journal.writer.lost,
     }
+
+
+def service_state(master: Supervisor) -> str:
+    """Return what the service is doing, in one word."""
+    if master.shutdown is not None:
+        return "stopping"
+    if master.rollout is not None:
+        return "starting" if master.rollout.is_start else "reloading"
+    return "running"
 
 
 def _core() -> str:

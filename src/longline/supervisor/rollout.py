@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from .control import Request
     from .generation import Generation
+    from .group import UnixSocket
     from .manifest import WorkerSpec
 
 __all__ = ["Phase", "Rollout"]
@@ -181,6 +182,14 @@ class Rollout:
             sockets[0].close()
 
     @property
+    def orphaned_sockets(self) -> list[UnixSocket]:
+        """The Unix sockets that were in use, or made, and that no group has any more."""
+        known = {former.unix for former in self._former} | {group.unix for group in self.leaving}
+        known |= set(self._ports.unix.values())
+        kept = {group.unix for group in self._groups.values()}
+        return [found for found in known - kept if found is not None]
+
+    @property
     def settled(self) -> bool:
         """Whether every slot of the new code is ready."""
         manifest = self.generation.manifest
@@ -216,7 +225,7 @@ class _Former:
         self._spec = group.spec
         self._generation = group.generation
         self._shared = group.shared
-        self._unix = group.unix
+        self.unix = group.unix
         self._sockets = [slot.sock for slot in group.slots]
 
     @property
@@ -236,7 +245,7 @@ class _Former:
             take_back(slot)
             slot.close()
         group.spec, group.generation = self._spec, self._generation
-        group.shared, group.unix = self._shared, self._unix
+        group.shared, group.unix = self._shared, self.unix
         for slot, former in zip(group.slots, self._sockets, strict=False):
             if former is not slot.sock:
                 take_back(slot)

@@ -25,7 +25,7 @@ from .reactor import Reactor
 from .readiness import Readiness
 from .report import status_report
 from .rollout import Phase, Rollout
-from .shutdown import HOOK_TIMEOUT, Shutdown, Step, Urgency
+from .shutdown import Shutdown, Urgency
 
 if TYPE_CHECKING:
     from .channel import Message
@@ -89,15 +89,6 @@ class Supervisor:
         return self._nursery.children
 
     @property
-    def state(self) -> str:
-        """What the service is doing, in one word."""
-        if self.shutdown is not None:
-            return "stopping"
-        if self.rollout is not None:
-            return "starting" if self.rollout.is_start else "reloading"
-        return "running"
-
-    @property
     def graceful_timeout(self) -> float:
         """The deadline of `stop -g` and `reload -g`: the operator's, else the application's."""
         if self.settings.graceful_timeout is not None:
@@ -115,7 +106,7 @@ class Supervisor:
             The exit code: 0 only when everything started and everything ended.
         """
         self._begin_rollout()
-        while self.shutdown is None or self.shutdown.step is not Step.OVER:
+        while self.shutdown is None or not self.shutdown.over:
             self._turn()
         return self._leave(self.shutdown)
 
@@ -180,7 +171,8 @@ class Supervisor:
 
     def _reconcile(self, now: float) -> None:
         if self.shutdown is not None:
-            self._end(self.shutdown, now)
+            if self.shutdown.advance(now, drained=not self.children):
+                self.journal.warning("the on_stop hook took too long")
         else:
             self._advance_rollout(now)
             self._remake_template(now)
@@ -347,6 +339,9 @@ class Supervisor:
             for slot in group.sockets():
                 slot.close()
             self.groups.pop(group.name, None)
+        template = self.accepted if rollout.phase is Phase.FAILED else rollout.generation
+        if template is not None:
+            template.unlink(rollout.orphaned_sockets)
 
     def _retire_child(self, child: Child, graceful: bool = False) -> None:
         """Take a process out of its slot and have it let go of its connections."""
@@ -421,10 +416,10 @@ class Supervisor:
                     rollout.bound(body, message.fds)
                 case "failed":
                     self._template_failed(generation, body)
-                case "hooked" if body.get("name") == "on_stop" and self._step is Step.HOOK:
-                    self._unlink_sockets()
-                case "unlinked":
-                    self._step_after(Step.UNLINK, Step.OVER)
+                case "hooked" if body.get("name") == "on_stop" and self.shutdown is not None:
+                    self.shutdown.hook_done()
+                case "unlinked" if self.shutdown is not None:
+                    self.shutdown.unlinked()
         except (StartError, OSError) as error:
             self._rollout_failed(generation, str(error))
 
@@ -447,14 +442,23 @@ class Supervisor:
         if self.rollout is not None and self.rollout.is_start:
             # What never ran has not ended well, whoever stopped it.
             code = 1
-        self.shutdown = Shutdown(reason, urgency, code, self.graceful_timeout)
+        self.shutdown = Shutdown(
+            reason,
+            urgency,
+            code,
+            self.graceful_timeout,
+            hook=lambda: self._call_hook("on_stop"),
+            unlink=self._unlink_all,
+        )
         self.journal.info(f"stopping ({reason})")
         self._notifier.stopping()
         if self.rollout is not None:
             rollout, self.rollout = self.rollout, None
-            rollout.generation.retire()
             if rollout.is_start:
+                self._failed_start = rollout.generation
                 self._readiness.failed(f"stopped while starting ({reason})", "")
+            else:
+                rollout.generation.retire()
             for request in rollout.waiters:
                 request.refuse("the service is stopping")
         self._drain_all(self.shutdown)
@@ -469,33 +473,10 @@ class Supervisor:
             for slot in group.sockets():
                 slot.close()
 
-    def _end(self, shutdown: Shutdown, now: float) -> None:
-        """Take the next step of a stop: drained, hook run, sockets unlinked, over."""
-        if shutdown.step is Step.DRAINING and not self.children:
-            shutdown.step = Step.HOOK
-            shutdown.deadline = now + HOOK_TIMEOUT
-            if not self._call_hook("on_stop"):
-                self._unlink_sockets()
-        elif shutdown.step in (Step.HOOK, Step.UNLINK) and now > shutdown.deadline:
-            self.journal.warning("the on_stop hook took too long")
-            shutdown.step = Step.OVER
-
-    def _unlink_sockets(self) -> None:
-        """Have the template remove the Unix sockets: their paths are none of the master's."""
+    def _unlink_all(self) -> bool:
         sockets = [group.unix for group in self.groups.values() if group.unix is not None]
         template = self.accepted or self._failed_start
-        told = bool(sockets and template and template.serving)
-        if told and template is not None:
-            told = template.tell({"do": "unlink", "sockets": sockets})
-        self._step_after(Step.HOOK, Step.UNLINK if told else Step.OVER)
-
-    @property
-    def _step(self) -> Step | None:
-        return None if self.shutdown is None else self.shutdown.step
-
-    def _step_after(self, expected: Step, following: Step) -> None:
-        if self.shutdown is not None and self._step is expected:
-            self.shutdown.step = following
+        return template is not None and template.unlink(sockets)
 
     def _call_hook(self, name: str, arguments: list[Any] | None = None) -> bool:
         """Have the application's hook run in the template; False when there is none to ask."""

@@ -24,6 +24,7 @@ from longline.supervisor.ports import Activation
 from longline.supervisor.reactor import Reactor
 from longline.supervisor.rundir import RunDirectory
 from longline.supervisor.settings import Settings
+from longline.supervisor.report import service_state
 from longline.supervisor.supervisor import Supervisor
 from longline.supervisor.systemd import Notifier
 
@@ -311,11 +312,16 @@ class Lab:
         """Begin to start, as the master's `run` does."""
         self.master._begin_rollout()
 
+    @property
+    def state(self) -> str:
+        """What the service is doing, as `status` says it."""
+        return service_state(self.master)
+
     def start(self, *workers: dict[str, Any]) -> None:
         if workers:
             self.manifest = manifest(*workers)
         self.begin()
-        self.until(lambda: self.master.state == "running")
+        self.until(lambda: self.state == "running")
 
     def reload(self, *workers: dict[str, Any]) -> None:
         """Reload to that manifest, and wait until it succeeded or failed."""
@@ -324,7 +330,7 @@ class Lab:
         reloads = self.master.reloads
         self.master.reload()
         self.turn()
-        self.until(lambda: self.master.state == "running")
+        self.until(lambda: self.state == "running")
         self.reloaded = self.master.reloads > reloads
         # What was ordered last is heard, and those who left are buried.
         self.turn(3)

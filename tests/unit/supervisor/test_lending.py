@@ -146,7 +146,7 @@ def _happen(lab: Lab, event: str, number: int) -> None:
     here = [w for w in lab.live() if w.slot == number and not w.draining]
     if event == "reload":
         lab.master.reload()
-    elif event == "count" and lab.master.state == "running":
+    elif event == "count" and lab.state == "running":
         lab.reload(worker(count=number + 1))
     for played in here:
         if event == "stop":

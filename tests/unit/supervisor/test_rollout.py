@@ -75,7 +75,7 @@ def test_p12_one_slot_is_replaced_at_a_time_and_the_new_one_is_ready_first(lab: 
         newest.ready()
         lab.turn(2)
         assert old[0].draining
-    lab.until(lambda: lab.master.state == "running")
+    lab.until(lambda: lab.state == "running")
     assert generations(lab) == [2, 2, 2]
 
 
@@ -219,7 +219,7 @@ def test_a_worker_without_a_listener_stops_before_the_new_one_starts(lab: Lab) -
     lab.turn(20)
     assert lab.live("timer") == [old]
     lab.kill(old.pid, 0)
-    lab.until(lambda: lab.master.state == "running")
+    lab.until(lambda: lab.state == "running")
     assert generations(lab, "timer") == [2]
 
 
@@ -252,7 +252,7 @@ def test_e17_a_manifest_that_cannot_be_changes_nothing(lab: Lab, bad: Any) -> No
     assert not lab.reloaded
     assert {w.pid for w in lab.live()} == pids
     assert "the reload failed" in lab.text()
-    assert lab.master.state == "running"
+    assert lab.state == "running"
     lab.turn(5)
     assert [g.number for g in lab.master._nursery.generations] == [1]
 
@@ -263,7 +263,7 @@ def test_a_script_that_fails_says_why_and_changes_nothing(lab: Lab) -> None:
     lab.master.reload()
     lab.until(lambda: len(lab.templates) == 2)
     lab.template.say(event="failed", reason="app.py could not be loaded", traceback="Trace: here")
-    lab.until(lambda: lab.master.state == "running")
+    lab.until(lambda: lab.state == "running")
     assert "app.py could not be loaded" in lab.text()
     assert "Trace: here" in lab.text()
     assert generations(lab) == [1, 1]
@@ -275,7 +275,7 @@ def test_a_template_that_dies_while_it_loads_fails_the_reload(lab: Lab) -> None:
     lab.master.reload()
     lab.until(lambda: len(lab.templates) == 2)
     lab.kill(lab.template.pid)
-    lab.until(lambda: lab.master.state == "running")
+    lab.until(lambda: lab.state == "running")
     assert "ended: signal 9" in lab.text()
     lab.turn(3)
     assert [g.number for g in lab.master._nursery.generations] == [1]
@@ -322,7 +322,7 @@ def test_ready_timeout_fails_a_reload_that_hangs(lab: Lab) -> None:
     lab.ready_by_itself = False
     lab.master.reload()
     lab.turn(200)
-    assert lab.master.state == "running"
+    assert lab.state == "running"
     assert "ready_timeout" in lab.text()
     assert generations(lab) == [1, 1]
 
@@ -399,7 +399,7 @@ def test_a_hostile_answer_for_a_unix_socket_fails_the_reload_only(
             "two": [unix.fileno(), unix.fileno()],
         }[kind]
         template.channel.send({"event": "bound", "listen": listen, **answer}, fds)
-    lab.until(lambda: lab.master.state == "running")
+    lab.until(lambda: lab.state == "running")
     assert not lab.reloaded
     assert len(lab.live()) == 1
 

@@ -62,7 +62,7 @@ def test_the_master_survives_any_message(
                 lab.turn()
                 json.dumps(status_report(lab.master))
             lab.turn(3)
-            assert lab.master.state == "running"
+            assert lab.state == "running"
         finally:
             lab.close()
 
@@ -82,7 +82,7 @@ def test_deep_and_huge_values_of_a_worker_do_no_harm(lab: Lab, body: dict[str, A
         played.channel.sock.sendall(_frame(body))
     lab.turn(3)
     json.dumps(status_report(lab.master))
-    assert lab.master.state == "running"
+    assert lab.state == "running"
 
 
 def _frame(body: dict[str, Any]) -> bytes:
@@ -170,7 +170,7 @@ def test_without_descriptors_a_worker_is_tried_again_and_nothing_leaks(
         patch.setattr(os, "dup", _no_dup)
         lab.turn(60)
         assert len(lab.live()) == 1
-        assert lab.master.state == "running"
+        assert lab.state == "running"
     lab.until(lambda: len(lab.live()) == 2)
 
 
@@ -265,7 +265,7 @@ def test_signals_become_wishes(lab: Lab, number: signal.Signals, state: str) -> 
     lab.start(worker())
     lab.master._commands._signals.send(number)  # type: ignore[attr-defined]
     lab.turn()
-    assert lab.master.state == state
+    assert lab.state == state
 
 
 def test_hooks_are_called_in_the_template(lab: Lab) -> None:
