@@ -18,7 +18,9 @@ import os
 import resource
 import socket
 import stat
+import struct
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from . import osproc
@@ -29,10 +31,20 @@ if TYPE_CHECKING:
 
     from .address import Address
 
-__all__ = ["more_tcp", "open_tcp", "open_unix", "socket_inode", "unlink_unix"]
+__all__ = [
+    "more_tcp",
+    "open_tcp",
+    "open_unix",
+    "queue_state",
+    "resolve_host",
+    "socket_inode",
+    "unlink_unix",
+]
 
 _SPREADS = sys.platform == "linux" and hasattr(socket, "SO_REUSEPORT")
 """Elsewhere SO_REUSEPORT exists, but feeds all connections to one of the sockets."""
+
+_SO_MEMINFO = 55
 
 _KEEPALIVE_SECONDS = 55
 """Below the 60 s after which many balancers and NAT routers forget a silent connection."""
@@ -95,6 +107,32 @@ def more_tcp(existing: socket.socket, count: int, backlog: int) -> list[socket.s
         reason = _too_many_files() if error.errno in _TOO_MANY_FILES else error.strerror
         raise StartError(f"cannot open another socket for {label}: {reason}") from None
     return opened
+
+
+def queue_state(sock: socket.socket) -> tuple[int, int]:
+    """Return the connections that wait in a listening TCP socket, and those it had to drop.
+
+    Both 0 where the system does not tell. Of Linux: tcp_info.tcpi_unacked, which for a
+    listening socket is its queue, and sk_meminfo[SK_MEMINFO_DROPS].
+    """
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+        meminfo = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36)
+        return struct.unpack_from("=I", info, 24)[0], struct.unpack_from("=9I", meminfo)[8]
+    except (OSError, AttributeError, struct.error):
+        return 0, 0
+
+
+def resolve_host(address: Address) -> Address:
+    """Return a TCP address with its host's name replaced by the first of its IP addresses.
+
+    Raises:
+        StartError: The name is unknown.
+    """
+    if address.transport != "tcp":
+        return address
+    _, where = _look_up(address)
+    return replace(address, host=where[0])
 
 
 def _open_group(

@@ -16,6 +16,8 @@ from longline.listening import (
     more_tcp,
     open_tcp,
     open_unix,
+    queue_state,
+    resolve_host,
     socket_inode,
     unlink_unix,
 )
@@ -298,3 +300,37 @@ class TestUnix:
         os.unlink(unix.path)
         with pytest.raises(StartError, match="gone"):
             socket_inode(unix.path)
+
+
+class TestQueue:
+    @on_linux
+    def test_waiting_and_dropped_connections_are_counted(self, kept):
+        kept += open_tcp(ANY_PORT, 1, backlog=2)
+        assert queue_state(kept[0]) == (0, 0)
+        for _ in range(8):
+            peer = socket.socket()
+            peer.setblocking(False)
+            peer.connect_ex(kept[0].getsockname())
+            kept.append(peer)
+        waiting, dropped = queue_state(kept[0])
+        # The kernel lets in one more than it was told.
+        assert waiting == 3
+        assert dropped == 5
+
+    def test_what_is_no_tcp_socket_has_no_figures(self):
+        left, right = socket.socketpair()
+        with left, right:
+            assert queue_state(left) == (0, 0)
+
+
+class TestResolve:
+    def test_a_name_becomes_an_address(self):
+        assert str(resolve_host(parse_address("text://localhost:80"))) == "text://127.0.0.1:80"
+
+    def test_a_unix_address_stays(self):
+        address = parse_address("unix:///tmp/x.sock")
+        assert resolve_host(address) is address
+
+    def test_an_unknown_name_is_said(self):
+        with pytest.raises(StartError, match=r"no-such-host\.invalid"):
+            resolve_host(parse_address("text://no-such-host.invalid:80"))

@@ -7,6 +7,7 @@ here, and no path in it is ever opened by the master.
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,8 +140,14 @@ def _application(raw: dict[str, Any]) -> str:
 
 def _listen(raw: dict[str, Any]) -> str | None:
     listen: str | None = _text(raw, "listen", optional=True)
-    if listen is not None and parse_address(listen).transport == "udp":
+    if listen is None:
+        return None
+    address = parse_address(listen)
+    if address.transport == "udp":
         raise ConfigurationError(f"{listen}: UDP is not served yet")
+    if address.transport == "tcp":
+        # A name would make the master wait for a name server.
+        ipaddress.ip_address(address.host)
     return listen
 
 

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from .._version import VERSION
+from ..listening import queue_state
 from .child import STATS, State
 from .privilege import user_name
 
@@ -80,6 +81,7 @@ def _core() -> str:
 
 def _worker(group: Group) -> dict[str, Any]:
     spec = group.spec
+    queues = [queue_state(slot.sock) for slot in group.sockets() if slot.sock is not None]
     ready = sum(1 for slot in group.slots if slot.current and slot.current.state is State.READY)
     state = "ok" if ready == len(group.slots) else "starting"
     if group.backoff.looping:
@@ -94,6 +96,8 @@ def _worker(group: Group) -> dict[str, Any]:
         "reloadable": spec.reloadable,
         "state": state,
         "exits": dict(group.exits),
+        "queued": sum(waiting for waiting, _ in queues),
+        "backlog_overflows": sum(dropped for _, dropped in queues),
     }
 
 

@@ -15,6 +15,7 @@ from ..application import app
 from ..connection import CALLBACKS, Callbacks, connection_class
 from ..errors import ConfigurationError
 from ..limits import LIMITS, Limits
+from ..listening import resolve_host
 from ..protocols.codec import UserCodec, check_protocol
 from ..protocols.websocket.handshake import check_origins
 from .cpu import available_cpus
@@ -252,11 +253,16 @@ class Worker:
     # -- for the supervisor
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the master has to know (`supervisor.manifest.WorkerSpec`)."""
+        """Return what the master has to know (`supervisor.manifest.WorkerSpec`).
+
+        Raises:
+            StartError: The host of the address is unknown.
+        """
         limits = self.limits
         return {
             "name": self.name,
-            "listen": None if self.address is None else str(self.address),
+            # A name is looked up here: the master must wait for nobody's name server.
+            "listen": None if self.address is None else str(resolve_host(self.address)),
             "count": self.count,
             "reuse_port": self.reuse_port,
             "reloadable": self.reloadable,

@@ -22,9 +22,9 @@ from longline.supervisor.nursery import Nursery
 from longline.supervisor.outlet import Outlet
 from longline.supervisor.ports import Activation
 from longline.supervisor.reactor import Reactor
+from longline.supervisor.report import service_state
 from longline.supervisor.rundir import RunDirectory
 from longline.supervisor.settings import Settings
-from longline.supervisor.report import service_state
 from longline.supervisor.supervisor import Supervisor
 from longline.supervisor.systemd import Notifier
 
