@@ -22,7 +22,7 @@ help:
 	@sed -n '/^#  /s/^#  / /p' Makefile
 
 demo: $(VENV)/run.stamp
-	@echo "Open $(DEMO_URL) in two windows; Ctrl-C stops."
+	@echo "Open $(DEMO_URL) in two windows; Ctrl+C stops it."
 	@exec $(BIN)/longline start examples/chat/app.py
 
 test: $(VENV)/test.stamp

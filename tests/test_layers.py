@@ -23,6 +23,7 @@ PACKAGE = SOURCE / "longline"
 
 LAYERS = {
     "_types": 0,
+    "exitcode": 0,
     "_version": 0,
     "address": 0,
     "errors": 0,

@@ -5,9 +5,12 @@ Workers declare themselves here; the supervisor asks here what to run.
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, StartError
 from .limits import LIMITS, check_limit
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ class Declared(Protocol):
     """What the application has to know of a Worker."""
 
     name: str
+    named: bool
+    """Whether somebody chose the name; else it is the address as it was written."""
 
     def to_json(self) -> dict[str, Any]:
         """Return what the master has to know."""
@@ -93,24 +98,72 @@ class Application:
 
     def declare(self, worker: Declared) -> None:
         """Take note of a Worker; those made inside a running process are none of the script's."""
-        if not self._sealed:
-            self.workers.append(worker)
+        if self._sealed:
+            return
+        if not self.workers and _declared_by_script():
+            # Without `run()` the script would end as if it had nothing to do.
+            atexit.register(self._remind_of_run)
+        self.workers.append(worker)
 
     def seal(self) -> None:
         """End the declarations: from now on Workers are made for `Worker.listen`."""
         self._sealed = True
+        self.served()
+
+    def served(self) -> None:
+        """Take note that the Workers are of use in this process, without `run()` as well."""
+        atexit.unregister(self._remind_of_run)
 
     def embed(self, serving: Any) -> None:
         """Take note of a further port of this process, so that it ends with it."""
+        self.served()
         self.embedded.append(serving)
 
+    def _remind_of_run(self) -> None:
+        # After an unhandled exception the traceback has said why the script ended.
+        if getattr(sys, "last_value", None) is None:
+            script = os.path.basename(sys.argv[0])
+            print(
+                f"longline: warning: {script} declares Workers but never called longline.run(): "
+                "nothing was started",
+                file=sys.stderr,
+            )
+
     def manifest(self) -> dict[str, Any]:
-        """Return the declared Workers as the master wants them."""
+        """Return the declared Workers as the master wants them.
+
+        Raises:
+            StartError: Two Workers without names of their own share an address.
+        """
+        from ._core import COMPILED
+
+        _refuse_twins([worker.name for worker in self.workers if not worker.named])
         return {
+            "core": "compiled" if COMPILED else "python",
             "application": self.name,
             "limits": self.limits,
             "workers": [worker.to_json() for worker in self.workers],
         }
+
+
+def _refuse_twins(names: list[str]) -> None:
+    """Refuse nameless Workers on one address; the user never saw the names that they have."""
+    for name in names:
+        if names.count(name) == 1:
+            continue
+        if "://" not in name:
+            raise StartError("two Workers have neither an address nor a name: give each a name")
+        remedy = "a name" if name.endswith(":0") else "an address of its own"
+        raise StartError(f"two Workers listen on {name}: give each {remedy}")
+
+
+def _declared_by_script() -> bool:
+    """Whether the code that makes a Worker right now stands in the script itself."""
+    frame = sys._getframe(1)
+    package = f"{__package__}."
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
+        frame = frame.f_back
+    return frame.f_globals.get("__name__") == "__main__" and "__file__" in frame.f_globals
 
 
 app = Application()

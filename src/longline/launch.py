@@ -22,12 +22,18 @@ from .supervisor.interpreter import interpreter
 from .supervisor.script import ScriptOver, run_script
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from .supervisor.link import WorkerLink
     from .worker import Worker
 
 __all__ = ["run", "start_single"]
 
 CLI = "from longline.cli import main; main()"
+PROGRAM_OPTIONS = ("-h", "--help", "-V", "--version")
+"""Options of the program itself; any other one is an option of `start`."""
+
+_log = logging.getLogger("longline")
 
 _single = False
 
@@ -39,6 +45,7 @@ class _Family:
         self._app = application
 
     def manifest(self) -> dict[str, Any]:
+        _warn_of_the_deaf(self._app.workers)
         return self._app.manifest()
 
     def call_hook(self, name: str, arguments: list[Any]) -> None:
@@ -54,21 +61,59 @@ class _Family:
 
 
 def run() -> NoReturn:
-    """Run the declared Workers; the last call of a script, which never returns."""
-    app.seal()
+    """Run the declared Workers; the last call of a script, which never returns.
+
+    Raises:
+        RuntimeError: A program that is not started by this script only imports it.
+    """
     forking = template.current()
+    if forking is None and not _single:
+        _refuse_import(sys._getframe(1))
+    app.seal()
     if forking is not None:
         forking.serve(_Family(app))
     if _single:
         raise ScriptOver(_serve_here(app.workers))
-    script = os.path.abspath(sys.argv[0])
-    arguments = sys.argv[1:] or ["start"]
-    command = [arguments[0], script, *arguments[1:]]
-    if arguments[0].startswith("-"):
-        command = arguments
+    command = _command(os.path.abspath(sys.argv[0]), sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, interpreter(CLI, *command))
+
+
+def _refuse_import(frame: FrameType | None) -> None:
+    """Refuse to replace a process that only imports the module which calls `run()`.
+
+    The innermost module's body says what is going on: the script's own, or an import's.
+
+    Raises:
+        RuntimeError: It is an import's, or there is no script.
+    """
+    while frame is not None and frame.f_code.co_name != "<module>":
+        frame = frame.f_back
+    module = "__main__" if frame is None else frame.f_globals.get("__name__", "__main__")
+    if module != "__main__":
+        raise RuntimeError(
+            f"run() was called while {module!r} is imported: "
+            'put it under `if __name__ == "__main__":`'
+        )
+    if getattr(sys.modules["__main__"], "__file__", None) is None:
+        raise RuntimeError("run() needs a script: it starts the file that it is called in")
+
+
+def _command(script: str, arguments: list[str]) -> list[str]:
+    """Return the words of `longline` that `python script arguments` stands for."""
+    match arguments:
+        case [word] if word in PROGRAM_OPTIONS:
+            return [word]
+        case [word, *rest] if not word.startswith("-"):
+            return [word, script, *rest]
+    return ["start", script, *arguments]
+
+
+def _warn_of_the_deaf(workers: list[Worker]) -> None:
+    for worker in workers:
+        if worker.deaf:
+            _log.warning("%s has an address but no on_message: nobody answers there", worker.name)
 
 
 def start_single(script: str, argv: list[str]) -> NoReturn:
@@ -83,6 +128,8 @@ def start_single(script: str, argv: list[str]) -> NoReturn:
         run_script(script, argv)
     except ScriptOver as over:
         sys.exit(over.code)
+    finally:
+        app.seal()
     raise StartError(f"{os.path.basename(script)} ended without calling longline.run()")
 
 
@@ -94,6 +141,7 @@ def _serve_here(workers: list[Worker]) -> int:
     )
     if not workers:
         raise StartError("the script declares no Worker")
+    _warn_of_the_deaf(workers)
     loop = new_event_loop(workers[0].loop)
     asyncio.set_event_loop(loop)
     try:
@@ -114,6 +162,7 @@ async def _serve_until_signal(workers: list[Worker]) -> None:
         for worker in workers:
             await stack.enter_async_context(worker.serving())
         app.call_hook("on_start", [])
-        print(f"longline: {len(workers)} Workers in one process; press Ctrl+C to stop", flush=True)
+        family = "1 Worker" if len(workers) == 1 else f"{len(workers)} Workers"
+        print(f"longline: {family} in one process; Ctrl+C stops it", flush=True)
         await over.wait()
     app.call_hook("on_stop", [])

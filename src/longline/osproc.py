@@ -42,6 +42,10 @@ _UNLIMITED_TRY = 65536
 _Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+_MAX_COMMAND = 60
+"""Characters of a command line that an error message shows."""
+
+
 def set_child_subreaper() -> bool:
     """Make orphans below this process its children; return whether the system can."""
     return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -251,8 +255,11 @@ def _holds_any(pid: int, links: set[str]) -> bool:
 
 def _command_name(pid: int) -> str:
     try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            name = file.read().rstrip("\n")
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+            name = file.read(_MAX_COMMAND).replace("\0", " ").strip()
+        if not name:
+            with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+                name = file.read().rstrip("\n")
     except OSError:
         return "?"
     # A process names itself: nothing of it may move the cursor of a terminal.

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Timer", "active_timers", "cancel_all", "pause_all", "resume_all"]
+__all__ = [
+    "Timer",
+    "active_timers",
+    "cancel_all",
+    "cancel_repeating",
+    "pause_repeating",
+    "resume_repeating",
+]
 
 _log = logging.getLogger("longline")
 
@@ -86,7 +93,7 @@ class Timer:
         return True
 
     def _arm(self) -> None:
-        if not _paused and self._handle is None:
+        if self._handle is None and (self._interval is None or not _paused):
             self._handle = self._loop.call_at(self._due, self._fire)
 
     def _disarm(self) -> None:
@@ -149,24 +156,31 @@ def active_timers() -> int:
     return len(_timers)
 
 
-def pause_all() -> None:
-    """Hold every timer, and those made from now on, until `resume_all`.
+def pause_repeating() -> None:
+    """Hold every repeating timer, and those made from now on, until `resume_repeating`.
 
-    The old process of a reload calls it before the new one's timers start. Runs that have
+    The old process of a reload calls it before the new one's timers start. One-shot timers go
+    on: a handler may have set one for the answer that its peer still waits for. Runs that have
     begun are finished.
     """
     global _paused
     _paused = True
-    for timer in _timers:
+    for timer in _repeating():
         timer._disarm()
 
 
-def resume_all() -> None:
+def resume_repeating() -> None:
     """Let the timers run again; what fell due meanwhile runs once, at once."""
     global _paused
     _paused = False
     for timer in _timers:
         timer._arm()
+
+
+def cancel_repeating() -> None:
+    """Cancel every repeating timer: this process is leaving, and finishes what is in work."""
+    for timer in _repeating():
+        timer.cancel()
 
 
 def cancel_all() -> None:
@@ -175,3 +189,7 @@ def cancel_all() -> None:
     _paused = False
     for timer in list(_timers):
         timer.cancel()
+
+
+def _repeating() -> list[Timer]:
+    return [timer for timer in _timers if timer._interval is not None]

@@ -103,11 +103,11 @@ class Service:
         return [self.python, "-m", "longline", *arguments]
 
     def run(
-        self, command: str, *options: str, timeout: float = 60
+        self, command: str, *options: str, timeout: float = 60, prefix: tuple[str, ...] = ()
     ) -> subprocess.CompletedProcess[str]:
         """Run one command on the script to its end."""
         return subprocess.run(
-            self.command(command, *options, str(self.script)),
+            [*prefix, *self.command(command, *options, str(self.script))],
             env=self.env, cwd=self.directory, capture_output=True, text=True, timeout=timeout,
             stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
@@ -182,11 +182,20 @@ class Service:
         """End the service, by force if need be; called by the fixture."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.run("stop", timeout=30)
+        self._end_leftover()
         if self.process is not None and self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
         shutil.rmtree(self.run_dir, ignore_errors=True)
+
+    def _end_leftover(self) -> None:
+        """Kill a daemon that `stop` did not end, and fail: no test may leave one behind."""
+        for path in self.run_dir.glob("*/control/pid"):
+            pid = int(path.read_text().split()[0])
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+                raise AssertionError(f"the service outlived its stop; it said: {self.text()}")
 
 
 def read_line(sock: socket.socket) -> str:

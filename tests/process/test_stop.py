@@ -63,7 +63,8 @@ def test_a_second_signal_hurries_a_stop(service: Make) -> None:
         os.kill(it.process.pid, signal.SIGQUIT)
         wait_for(lambda: it.status()["service"]["state"] == "stopping", "the stop")
         for _ in range(3):
-            os.kill(it.process.pid, signal.SIGINT)
+            if it.process.poll() is None:
+                os.kill(it.process.pid, signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 it.process.wait(0.5)
         assert it.process.wait(10) == 0

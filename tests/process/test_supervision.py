@@ -58,13 +58,14 @@ def cpu_seconds(pid: int) -> float:
 
 
 def family(master: int) -> set[int]:
-    """Return every living process of a service, the master included."""
+    """Return every living process of a service, the master included, its guardian not."""
     found = {master}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[1]) == master and fields[0] not in "ZX":
+                guardian = (entry / "cmdline").read_text().startswith("longline: guardian")
+                if int(fields[1]) == master and fields[0] not in "ZX" and not guardian:
                     found.add(int(entry.name))
     return found
 

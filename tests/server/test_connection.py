@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from longline import Request, Worker
-from longline.connection.dispatch import TURN_MESSAGES
+from longline._core._states import TURN_MESSAGES
 
 from .frames import (
     BINARY,

@@ -16,13 +16,13 @@ import pytest
 
 from longline import Request, Response, Worker
 
-from .corpus import Vector, vectors
+from ..corpus import Vector, http_vectors
 from .live import Live, Peer, request, wait_for
 
 Serve = Callable[[Worker], Live]
 
-INVALID = vectors("invalid")
-VALID = vectors("valid")
+INVALID = http_vectors("invalid")
+VALID = http_vectors("valid")
 ROWS = {f"h{number:02d}" for number in range(1, 16)}
 ROOT = Path(__file__).parents[2]
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from longline import Worker
 from longline.application import HOOKS, Application
-from longline.errors import ConfigurationError
+from longline.errors import ConfigurationError, StartError
 
 
 def test_limits_of_the_application_are_checked() -> None:
@@ -46,6 +47,7 @@ def test_a_hook_that_nobody_set_and_a_name_that_is_none_do_nothing() -> None:
 def test_after_the_script_nothing_is_declared_any_more() -> None:
     class Declared:
         name = "x"
+        named = True
 
         def to_json(self) -> dict[str, Any]:
             return {"name": "x"}
@@ -55,3 +57,21 @@ def test_after_the_script_nothing_is_declared_any_more() -> None:
     application.seal()
     application.declare(Declared())
     assert application.manifest()["workers"] == [{"name": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("listen", "text"),
+    [
+        ("tcp://127.0.0.1:1", "two Workers listen on tcp://127.0.0.1:1: give each an address"),
+        ("tcp://127.0.0.1:0", "two Workers listen on tcp://127.0.0.1:0: give each a name"),
+        (None, "two Workers have neither an address nor a name"),
+    ],
+)
+def test_nameless_workers_in_one_place_are_told_of_the_place(listen: str | None, text: str) -> None:
+    application = Application()
+    application.declare(Worker(listen))
+    application.declare(Worker(listen, name="another"))
+    application.manifest()
+    application.declare(Worker(listen))
+    with pytest.raises(StartError, match=text):
+        application.manifest()

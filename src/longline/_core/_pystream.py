@@ -7,7 +7,8 @@ rarely is a method that `longline.connection` fills in; those are named at the e
 
 Theory of the order. Events are served straight from `feed` while nothing holds them back and
 nobody waits; else they are appended to `_inbox`. Whoever clears the last reason in `_hold`
-schedules `_pump`, which serves the inbox first, so that no event overtakes another.
+schedules `_pump`, which serves the inbox first, so that no event overtakes another. What
+comes meanwhile is bounded: `_store` stops reading, also when a read completed no event.
 
 Theory of the writes. `_out` collects what was encoded. `_batching` says that somebody will
 flush later: the read that is being served, or a call scheduled for the end of this turn of
@@ -24,18 +25,13 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RemoteProtocolError
+from ._states import OPEN, TURN_MESSAGES
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Awaitable
 
 __all__ = ["Stream"]
-
-TURN_MESSAGES = 64
-"""Messages that one connection may take in one turn of the loop."""
-
-HOLD_TURN = 1
-"""The turn's share is used up; a scheduled call goes on."""
 
 
 class Stream(asyncio.Protocol):
@@ -75,7 +71,7 @@ class Stream(asyncio.Protocol):
         self._codec: Any = codec
         self._callbacks: Any = host.callbacks
         self._transport: Any = None
-        self._state = 0
+        self._state = OPEN
         self._hold = 0
         self._inbox: deque[Any] | None = None
         self._eof = False
@@ -107,8 +103,7 @@ class Stream(asyncio.Protocol):
             self._refuse(error)
             return
         if self._hold or self._inbox:
-            if events:
-                self._store(events)
+            self._store(events)
             return
         if events:
             self._batching = True
@@ -129,9 +124,8 @@ class Stream(asyncio.Protocol):
                     work = None
                 if work is not None or self._hold:
                     # Stored first: an eager Task goes on with the inbox before it is back.
-                    left = list(rest)
-                    if left and not self._state:
-                        self._store(left)
+                    if not self._state:
+                        self._store(list(rest))
                     if work is not None:
                         self._start(work)
                     return
@@ -168,7 +162,8 @@ class Stream(asyncio.Protocol):
             if result is None:
                 return None
             return self._answer(result)
-        except Exception as error:
+        except BaseException as error:
+            # Also SystemExit: one request must not end the service of all the others.
             self._failed(error)
             return None
 
@@ -245,7 +240,7 @@ class Stream(asyncio.Protocol):
     # Cold paths, filled in by longline.connection
 
     def _store(self, events: list[Any]) -> None:
-        """Keep events for later; stop reading when too many wait."""
+        """Keep events, perhaps none, for later; stop reading when too much waits."""
         raise NotImplementedError
 
     def _start(self, work: Awaitable[Any]) -> None:
@@ -260,7 +255,7 @@ class Stream(asyncio.Protocol):
         """Let other connections have their turn, then go on."""
         raise NotImplementedError
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         """Log what a handler raised and close the connection."""
         raise NotImplementedError
 

@@ -93,7 +93,8 @@ def reload(service: Service, *, graceful: bool) -> int:
             sys.stderr.write(trace if trace.endswith("\n") else trace + "\n")
         reason = reply.get("error") or "the master gave no reason"
         raise ControlError(f"{service.name} was not reloaded: {reason}")
-    print(f"reloaded: {reply.get('workers')} workers ready")
+    ready = reply.get("workers")
+    print(f"reloaded: {ready} worker{'' if ready == 1 else 's'} ready")
     return 0
 
 

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (docs/commands.md).
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,27 @@ _graceful = click.option(
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, with stable keys.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Program(click.Group):
+    """A group that tells how a command is written when its words stand the wrong way round."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        first, second = args[0], args[1] if len(args) > 1 else ""
+        if first not in self.commands:
+            # `app.py start` is how a script itself, or one of Workerman, is told.
+            if second in self.commands:
+                right = [second, first, *args[2:]]
+                ctx.fail(f"the command comes first: {shlex.join(['longline', *right])}")
+            if os.path.isfile(first):
+                right = ["start", first, *args[1:]]
+                ctx.fail(f"a command is missing: {shlex.join(['longline', *right])}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(VERSION, "-V", "--version", message="longline %(version)s")
 def program() -> None:
     """Run a script's Workers as a supervised family of processes."""

@@ -6,15 +6,18 @@ in the inbox: one Task for a burst, however long. Meanwhile events are kept; fro
 `max_pending` on, reading stops. `Host.concurrent` lifts the order: a Task each, as many as
 `max_pending`.
 
-Nobody is served while `_hold` has a bit set; each bit is one reason:
+Nobody is served while `_hold` has a bit set; each bit is one reason, named in
+`_core/_states.py`.
 
-    HOLD_TURN    the share of this turn of the loop is used up
-    HOLD_TASK    an asynchronous handler is at work
-    HOLD_USER    `pause()`
-    HOLD_CHOKED  the peer does not take its answers (request/response protocols only)
-    HOLD_PIPE    the connection that we are piped to is full
-    HOLD_OPENING a WebSocket's handshake is not over
-    HOLD_SHUT    the connection is closing or gone; never cleared
+Bytes that no event has come of yet are bounded, too. While nobody may be served, or a codec
+hands out nothing until an answer was given, reading stops behind `READ_AHEAD_BYTES`
+(`HOLD_AHEAD`) and goes on when the codec has been emptied and asks for more. Whatever clears
+a hold, or answers, calls `_pump`, so that moment always comes. While a connection is served,
+the protocol's own limits bound what is half received.
+
+What a handler raises is the application's failure, whatever it is: logged, counted, told to
+`on_error`, and the connection closes. That holds for SystemExit and for a CancelledError
+that nobody asked for as well; only KeyboardInterrupt goes on, and ends the loop.
 """
 
 from __future__ import annotations
@@ -27,25 +30,26 @@ from inspect import iscoroutine, iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from .._core import Stream
+from .._core._states import (
+    HOLD_AHEAD,
+    HOLD_TASK,
+    HOLD_TURN,
+    READ_AHEAD_BYTES,
+    TURN_MESSAGES,
+)
 from ..errors import RemoteProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-__all__ = ["Dispatch"]
+__all__ = ["Dispatch", "cancelled_handler"]
 
-TURN_MESSAGES = 64
 
-HOLD_TURN = 1
-HOLD_TASK = 2
-HOLD_USER = 4
-HOLD_CHOKED = 8
-HOLD_PIPE = 16
-HOLD_OPENING = 32
-HOLD_SHUT = 64
-
-READ_TURN_BYTES = 64 * 1024
-"""Undecoded bytes from which on a connection that had its share is not read either."""
+def cancelled_handler(error: asyncio.CancelledError) -> RuntimeError:
+    """Return what is reported of a handler that ended cancelled, without our doing."""
+    failure = RuntimeError("the handler was cancelled")
+    failure.__cause__ = error
+    return failure
 
 
 class Dispatch(Stream):
@@ -62,12 +66,23 @@ class Dispatch(Stream):
     # What waits
 
     def _store(self, events: list[Any]) -> None:
-        inbox = self._inbox
-        if inbox is None:
-            inbox = self._inbox = deque()
-        inbox.extend(events)
-        if len(inbox) >= self._host.limits.max_pending:
-            self._stop_reading(HOLD_TASK)
+        if events:
+            inbox = self._inbox
+            if inbox is None:
+                inbox = self._inbox = deque()
+            inbox.extend(events)
+            if len(inbox) >= self._host.limits.max_pending:
+                self._stop_reading(HOLD_TASK)
+        self._bound_read_ahead()
+
+    def _bound_read_ahead(self) -> None:
+        """Stop reading when too much waits undecoded; `_refill` goes on."""
+        if self._codec.buffered > READ_AHEAD_BYTES:
+            self._stop_reading(HOLD_AHEAD)
+
+    def _wants_more(self) -> bool:
+        """Tell whether the codec, which has no event, needs bytes; else it needs an answer."""
+        return True
 
     def _pump(self) -> None:
         """Serve what waits, unless something still holds it back."""
@@ -117,14 +132,16 @@ class Dispatch(Stream):
             return False
         if events:
             self._store(events)
-        elif self._eof:
-            self._ended()
+        else:
+            if self._wants_more():
+                self._go_on_reading(HOLD_AHEAD)
+            if self._eof:
+                self._ended()
         return bool(self._inbox)
 
     def _yield_turn(self) -> None:
         self._hold |= HOLD_TURN
-        if self._codec.buffered > READ_TURN_BYTES:
-            self._stop_reading(HOLD_TURN)
+        self._bound_read_ahead()
         self._host.loop.call_soon(self._next_turn)
 
     def _next_turn(self) -> None:
@@ -195,12 +212,18 @@ class Dispatch(Stream):
         """Await one handler and send what it returns."""
         try:
             return self._answer(await work)
-        except asyncio.CancelledError:
-            # Ours only after the peer has gone; else somebody cancelled the handler.
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            requested = task is not None and task.cancelling() > 0
             if not self._state:
-                self._break()
+                # Ours only after the peer has gone; else the handler's own doing.
+                self._failed(cancelled_handler(error))
+            if requested:
+                raise
+            return None
+        except GeneratorExit:
             raise
-        except Exception as error:
+        except BaseException as error:
             self._failed(error)
             return None
 
@@ -214,7 +237,7 @@ class Dispatch(Stream):
         if iscoroutinefunction(handler) or getattr(handler, "in_loop", False):
             try:
                 return self._answer(handler(self, message))
-            except Exception as error:
+            except BaseException as error:
                 self._failed(error)
                 return None
         call = partial(copy_context().run, handler, self, message)
@@ -229,7 +252,7 @@ class Dispatch(Stream):
         """Run a handler that has its place in the order and is no message handler."""
         try:
             return self._answer(handler(self, *args))
-        except Exception as error:
+        except BaseException as error:
             self._failed(error)
             return None
 
@@ -240,21 +263,20 @@ class Dispatch(Stream):
         host = self._host
         try:
             result = handler(self, *args)
-        except Exception as error:
-            host.stats.handler_errors += 1
-            host.report.failure(self, error)
+        except BaseException as error:
+            host.handler_failed(self, error)
             return
         if hasattr(type(result), "__await__"):
             host.spawn(result, self)
 
-    def _failed(self, error: Exception) -> None:
-        self._host.stats.handler_errors += 1
-        self._host.report.failure(self, error)
+    def _failed(self, error: BaseException) -> None:
+        if not self._host.handler_failed(self, error):
+            return
         self._tell_error(error)
         if not self._state:
             self._break(error)
 
-    def _tell_error(self, error: Exception) -> None:
+    def _tell_error(self, error: BaseException) -> None:
         """Call `on_error`, unless it is what failed."""
         if self._telling:
             return
@@ -266,7 +288,7 @@ class Dispatch(Stream):
 
     # Filled in by those who derive
 
-    def _break(self, error: Exception | None = None) -> None:
+    def _break(self, error: BaseException | None = None) -> None:
         """Close because a handler failed, with the protocol's own words for it."""
         raise NotImplementedError
 

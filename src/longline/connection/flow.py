@@ -1,7 +1,7 @@
 """Back-pressure, both ways.
 
 Towards us: reading stops while any bit of `_read_hold` is set (the bits are those of
-dispatch.py). From us: the transport tells when more than half of `max_send_buffer` waits in
+`_core/_states.py`). From us: the transport tells when more than half of `max_send_buffer` waits in
 it (`pause_writing`) and when that is gone again; a send is refused when `max_send_buffer` is
 reached, counted before the message is added, so that one message may exceed it.
 
@@ -16,8 +16,9 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .._core._states import CLOSED, HOLD_CHOKED, HOLD_PIPE, HOLD_USER
 from .deadline import NEVER
-from .dispatch import HOLD_CHOKED, HOLD_PIPE, HOLD_USER, Dispatch
+from .dispatch import Dispatch
 
 if TYPE_CHECKING:
     import asyncio
@@ -53,15 +54,19 @@ class Flow(Dispatch):
     # Reading
 
     def _stop_reading(self, bit: int) -> None:
-        if not self._read_hold and not self._eof and not self._transport.is_closing():
-            self._transport.pause_reading()
+        # A WebSocket has no transport before its handshake is over.
+        transport = None if self._read_hold or self._eof else self._transport
+        if transport is not None and not transport.is_closing():
+            transport.pause_reading()
         self._read_hold |= bit
 
     def _go_on_reading(self, bit: int) -> None:
         if not self._read_hold & bit:
             return
         self._read_hold &= ~bit
-        if not self._read_hold and not self._eof and not self._transport.is_closing():
+        if self._read_hold or self._transport is None:
+            return
+        if not self._eof and not self._transport.is_closing():
             # The clocks of silence stood still while nobody listened.
             self.last_read = self._host.now()
             self._transport.resume_reading()
@@ -91,7 +96,7 @@ class Flow(Dispatch):
     @property
     def send_queue(self) -> int:
         """Bytes queued for the peer in this process."""
-        if self._transport is None or self._state == 3:
+        if self._transport is None or self._state == CLOSED:
             return 0
         return self._queued + int(self._transport.get_write_buffer_size())
 
@@ -111,9 +116,13 @@ class Flow(Dispatch):
 
         Returns at once when little waits. With `max_send_buffer` unlimited this is the only
         brake, so call it in loops that send much.
+
+        Raises:
+            RuntimeError: It was called outside the loop's thread.
         """
+        self._check_thread("drain")
         self._flush()
-        if self._choked and self._state != 3:
+        if self._choked and self._state != CLOSED:
             waiter = self._host.loop.create_future()
             if self._waiters is None:
                 self._waiters = []
@@ -138,7 +147,7 @@ class Flow(Dispatch):
         self._release_soon(HOLD_CHOKED)
         for pipe in self._feeders or ():
             pipe.release()
-        if self._state != 3:
+        if self._state != CLOSED:
             self._notify(self._callbacks.on_buffer_drain)
 
     def _wake_waiters(self) -> None:
@@ -147,12 +156,41 @@ class Flow(Dispatch):
             if not waiter.done():
                 waiter.set_result(None)
 
+    def _full(self) -> bool:
+        """Tell whether the peer takes no more for now; what was collected is written first."""
+        if not self._choked and self._queued >= self._host.high_water:
+            self._flush()
+        return self._choked
+
+    def _gain_feeder(self, pipe: Pipe) -> None:
+        """Tell a pipe into this connection from now on when to hold."""
+        if self._feeders is None:
+            self._feeders = []
+        self._feeders.append(pipe)
+        if self._choked:
+            pipe.hold()
+
+    def _lose_feeder(self, pipe: Pipe) -> None:
+        """Forget a pipe into this connection; harmless when it is unknown."""
+        if self._feeders and pipe in self._feeders:
+            self._feeders.remove(pipe)
+
+    def _unpipe(self) -> None:
+        """Forget the pipe out of this connection."""
+        self._pipe = None
+
+    def _answers_to(self, source: Flow) -> bool:
+        """Tell whether this connection is piped to `source`, and its peer may still speak."""
+        return self._pipe is not None and self._pipe.target is source and not self._eof
+
     def _hold_for_pipe(self) -> None:
+        """Be neither served nor read while the pipe's target is full."""
         if not self._state:
             self._hold |= HOLD_PIPE
             self._stop_reading(HOLD_PIPE)
 
     def _release_from_pipe(self) -> None:
+        """Be served and read again, now that the pipe's target has room."""
         self._release_soon(HOLD_PIPE)
 
     # The send limit and the peer that takes nothing
@@ -213,6 +251,11 @@ class Flow(Dispatch):
         raise NotImplementedError
 
     # Other threads
+
+    def _check_thread(self, name: str) -> None:
+        """Refuse a coroutine that another thread's loop would run."""
+        if get_ident() != self._host.thread:
+            raise RuntimeError(f"{name}() is awaited in the connection's own loop only")
 
     def _hop(self, call: Any, *args: Any) -> Any:
         loop = self._host.loop

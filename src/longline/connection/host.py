@@ -1,6 +1,6 @@
 """What a connection needs of its owner.
 
-`Host` is a concrete class: a Worker makes one in its process (`worker/runtime.py` fills it),
+`Host` is a concrete class: a Worker makes one in its process (`worker/serving.py` fills it),
 a client makes one for itself. Whoever wants to know of connections that come and go derives
 from it and extends `opened`, `closed` and `replaced`.
 """
@@ -15,6 +15,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from .deadline import DeadlineWheel
+from .dispatch import cancelled_handler
 from .report import Reporter
 
 if TYPE_CHECKING:
@@ -217,11 +218,36 @@ class Host:
     async def _finish(self, work: Awaitable[Any], conn: Connection) -> None:
         try:
             await work
-        except Exception as error:
-            self.stats.handler_errors += 1
-            self.report.failure(conn, error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            self.handler_failed(conn, cancelled_handler(error))
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.handler_failed(conn, error)
+
+    def handler_failed(self, conn: Connection, error: BaseException) -> bool:
+        """Count and log what a handler raised; a KeyboardInterrupt ends the loop instead.
+
+        Returns:
+            Whether it is a failure.
+        """
+        if isinstance(error, KeyboardInterrupt):
+            # Raised where a transport calls us, uvloop would take it for the connection's
+            # failure. From a call of its own it ends either loop.
+            self.loop.call_soon(_raise, error)
+            return False
+        self.stats.handler_errors += 1
+        self.report.failure(conn, error)
+        return True
 
     def close(self) -> None:
         """Let go of the loop's timers; connections are closed by their owner before."""
         self.report.close()
         _live.discard(self)
+
+
+def _raise(error: BaseException) -> None:
+    raise error

@@ -11,6 +11,9 @@ order needs no further care. An answer is what a handler returns, or what is giv
     ANSWERING            response_timeout     503, close
     IDLE                 idle_timeout         close
 
+What follows a request that waits for its answer is kept, and reading stops behind
+`READ_AHEAD_BYTES` of it.
+
 After the last answer the connection lingers (`end`), so that unread input cannot destroy it.
 """
 
@@ -19,13 +22,13 @@ from __future__ import annotations
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .._core._states import CLOSED, HOLD_FILE, HOLD_SHUT
 from ..errors import IncompleteError, LocalProtocolError, RemoteProtocolError
 from ..protocols.http import Phase, Response
 from .deadline import NEVER
-from .dispatch import HOLD_SHUT
 from .file import SMALL_BYTES, FileSource, open_regular
-from .tcp import CLOSED, Connection
-from .upgrade import Opening
+from .tcp import Connection
+from .upgrade import Estate, Opening
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -35,9 +38,6 @@ if TYPE_CHECKING:
     from .host import Host
 
 __all__ = ["HttpConnection"]
-
-HOLD_FILE = 128
-"""Reason to hold: the answer is a file and not sent yet. See dispatch.py for the others."""
 
 _IDLE, _HEAD, _BODY, _ANSWERING, _DONE = Phase
 
@@ -80,11 +80,17 @@ class HttpConnection(Connection):
         super().data_received(data)
         if self._codec.phase is not _IDLE and not self._state:
             self._follow(self.last_read)
+            if self._codec.phase is _ANSWERING:
+                # A deferred answer holds nothing back but the codec.
+                self._bound_read_ahead()
 
     def _pump(self) -> None:
         super()._pump()
         if not self._state and self._codec.phase is not _IDLE:
             self._follow(self._host.now())
+
+    def _wants_more(self) -> bool:
+        return self._codec.phase is not _ANSWERING
 
     def _deliver(self, event: Request) -> Awaitable[Any] | None:
         host = self._host
@@ -94,7 +100,7 @@ class HttpConnection(Connection):
         self._since = now = host.now()
         self._codec.date = host.date(now)
         if host.websocket_enabled and (host.websocket_only or event.upgrade is not None):
-            self._opening = Opening(self, event)
+            self._opening = Opening(host, self, event)
             return self._opening.begin()
         handler = self._callbacks.on_message
         if handler is None:
@@ -143,6 +149,9 @@ class HttpConnection(Connection):
             self._flush()
         if codec.current is None:
             self._answered(alone)
+        elif alone:
+            # An interim answer goes out at once, and the one behind it is alone again.
+            self._flush()
         return True
 
     def _answered(self, alone: bool) -> None:
@@ -151,12 +160,12 @@ class HttpConnection(Connection):
         self._due = False
         if self._codec.phase is _DONE:
             self._finish(self._drain_reason or "closed")
-        elif alone:
+        elif alone or self._read_hold:
             self._since = self._host.now()
             if self._codec.buffered or self._eof:
                 self._host.loop.call_soon(self._pump)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         # Request.query, .json and .text raise what is the peer's fault.
         if isinstance(error, RemoteProtocolError) and self._due:
             if not self._state:
@@ -164,7 +173,7 @@ class HttpConnection(Connection):
             return
         super()._failed(error)
 
-    def _break(self, error: Exception | None = None) -> None:
+    def _break(self, error: BaseException | None = None) -> None:
         if self._file is not None:
             # A valid end would make half a file look like a whole one.
             self._give_up("handler_error")
@@ -393,11 +402,22 @@ class HttpConnection(Connection):
 
     # Leaving HTTP
 
-    def _retire(self) -> Any:
-        """Hand over the transport; this object is closed without an `on_close`."""
+    def _refuse_opening(self, error: RemoteProtocolError, answer: bytes) -> None:
+        """Send the answer that refuses a handshake, and end."""
+        self._codec.fail(error)
+        self._host.report.refusal(self, "handshake", error)
+        self._put(answer)
+        self._finish("handshake")
+
+    def _retire(self) -> Estate:
+        """Hand everything over to the next protocol; closed without an `on_close`."""
+        rest = self._codec.upgrade()
         self._flush()
         self._host.wheel.remove(self)
         self._state = CLOSED
         self._hold |= HOLD_SHUT
+        # Whether the transport is read is no longer said here.
+        self._read_hold = 0
         self._opening = None
-        return self._transport
+        waiters = self._take_closed_waiters()
+        return Estate(self._transport, rest, waiters, self._drain_reason, self._drain_grace)

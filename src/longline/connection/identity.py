@@ -7,6 +7,7 @@ from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .._core._states import CLOSED, CLOSING, ENDING, OPEN
 from .flow import Flow
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectionStats", "Identity"]
 
-STATES = ("open", "closing", "closing", "closed")
+STATES = {OPEN: "open", CLOSING: "closing", ENDING: "closing", CLOSED: "closed"}
 
 _ids = count(1)
 
@@ -46,6 +47,16 @@ def _handler(name: str) -> Any:
         setattr(self._callbacks, name, handler)
 
     return property(read, write, doc=f"This connection's `{name}`; the Worker's until it is set.")
+
+
+class Heritage(NamedTuple):
+    """What a connection is to the application, for the one that goes on in its place."""
+
+    id: int
+    data: SimpleNamespace | None
+    callbacks: Any
+    peer: Any
+    opened_at: float
 
 
 class Identity(Flow):
@@ -104,7 +115,7 @@ class Identity(Flow):
     @property
     def closed(self) -> bool:
         """Whether the connection is gone."""
-        return bool(self._state == 3)
+        return bool(self._state == CLOSED)
 
     @property
     def data(self) -> SimpleNamespace:
@@ -162,6 +173,14 @@ class Identity(Flow):
     def remote_port(self) -> int:
         """The peer's port; 0 on a Unix socket."""
         return int(self._peer[1]) if isinstance(self._peer, tuple) else 0
+
+    def _heritage(self) -> Heritage:
+        """Return what its successor takes over with `_inherit`."""
+        return Heritage(self.id, self._data, self._callbacks, self._peer, self.opened_at)
+
+    def _inherit(self, heritage: Heritage) -> None:
+        """Be to the application what another connection was."""
+        self.id, self._data, self._callbacks, self._peer, self.opened_at = heritage
 
     def _note(self, reason: str) -> None:
         """Remember why the connection closes; the first reason counts."""

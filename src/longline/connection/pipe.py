@@ -34,10 +34,8 @@ class Pipe:
         if target.state != "open":
             return
         target.send(message)
-        if target._choked or target._queued >= target._host.high_water:
-            target._flush()
-            if target._choked:
-                self.hold()
+        if target._full():
+            self.hold()
 
     def hold(self) -> None:
         """Stop the source."""
@@ -49,17 +47,19 @@ class Pipe:
 
     def both_ways(self) -> bool:
         """Tell whether the target is piped back to the source and still reads."""
-        back = self.target._pipe
-        return back is not None and back.target is self.source and not self.target._eof
+        return self.target._answers_to(self.source)
 
     def source_gone(self) -> None:
         """Close the target behind what it was sent."""
         self.target._shut("pipe")
         self.detach()
 
+    def target_gone(self) -> None:
+        """Close the source, which has nobody to feed any more."""
+        self.source._shut("pipe")
+        self.detach()
+
     def detach(self) -> None:
         """Forget each other."""
-        feeders = self.target._feeders
-        if feeders and self in feeders:
-            feeders.remove(self)
-        self.source._pipe = None
+        self.target._lose_feeder(self)
+        self.source._unpipe()

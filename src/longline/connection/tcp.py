@@ -19,9 +19,9 @@ from __future__ import annotations
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+from .._core._states import CLOSED, CLOSING, ENDING, HOLD_SHUT
 from ..errors import IncompleteError, OversizeError, RemoteProtocolError
 from .deadline import NEVER
-from .dispatch import HOLD_SHUT
 from .identity import Identity
 from .pipe import Pipe
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from .host import Host
 
 __all__ = ["Connection"]
-
-OPEN, CLOSING, ENDING, CLOSED = range(4)
 
 DRAIN_LOOK = 0.2
 """Seconds between two looks at a busy connection that is to be drained."""
@@ -107,7 +105,12 @@ class Connection(Identity):
             self._give_up("aborted")
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is gone and `on_close` was called."""
+        """Wait until the connection is gone and `on_close` was called.
+
+        Raises:
+            RuntimeError: It was called outside the loop's thread.
+        """
+        self._check_thread("wait_closed")
         if self._state == CLOSED:
             return
         waiter = self._host.loop.create_future()
@@ -126,9 +129,12 @@ class Connection(Identity):
         Raises:
             ValueError: `other` is this connection.
         """
+        if get_ident() != self._host.thread:
+            self._hop(self.pipe, other)
+            return
         if other is self:
             raise ValueError("a connection cannot be piped to itself")
-        if self._state == CLOSED or other._state == CLOSED:
+        if self.closed or other.closed:
             # Who is gone already will not tell the other one any more.
             self._shut("pipe")
             other._shut("pipe")
@@ -137,11 +143,7 @@ class Connection(Identity):
             self._pipe.detach()
         self._pipe = Pipe(self, other)
         self.on_message = self._pipe
-        if other._feeders is None:
-            other._feeders = []
-        other._feeders.append(self._pipe)
-        if other._choked:
-            self._hold_for_pipe()
+        other._gain_feeder(self._pipe)
 
     def drain_out(self, reason: str, grace: float) -> None:
         """Leave in good order because the process stops or reloads.
@@ -214,10 +216,14 @@ class Connection(Identity):
             self._cancel()
         self._part()
         self._farewell()
-        waiters, self._closed_waiters = self._closed_waiters, None
-        for waiter in waiters or ():
+        for waiter in self._take_closed_waiters() or ():
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _take_closed_waiters(self) -> list[asyncio.Future[None]] | None:
+        """Hand over, once, whoever waits for the end."""
+        waiters, self._closed_waiters = self._closed_waiters, None
+        return waiters
 
     def _part(self) -> None:
         """Let go of everybody who waits for this connection, or feeds on it."""
@@ -225,8 +231,7 @@ class Connection(Identity):
         if self._pipe is not None:
             self._pipe.source_gone()
         for pipe in list(self._feeders or ()):
-            pipe.source._shut("pipe")
-            pipe.detach()
+            pipe.target_gone()
 
     def _farewell(self) -> None:
         self._notify(self.on_close)
@@ -311,7 +316,7 @@ class Connection(Identity):
             self._room = 0.0
             self._write_eof()
 
-    def _break(self, error: Exception | None = None) -> None:
+    def _break(self, error: BaseException | None = None) -> None:
         self._shut("handler_error")
 
     def _refuse(self, error: RemoteProtocolError) -> None:

@@ -9,7 +9,7 @@ are dealt with there. What is sent on the WebSocket meanwhile is queued behind t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import RemoteProtocolError
 from ..protocols.http import Response
@@ -20,32 +20,46 @@ from ..protocols.websocket.handshake import (
     check_origin,
     switching_protocols,
 )
-from .tcp import CLOSED
 from .websocket import WebSocketConnection
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable
 
     from ..protocols.http import Request
+    from .host import Host
     from .http import HttpConnection
 
-__all__ = ["Opening"]
+__all__ = ["Estate", "Opening"]
 
 _PHRASES = {400: "Bad Request", 403: "Forbidden", 405: "Method Not Allowed",
             426: "Upgrade Required"}  # fmt: skip
+
+
+class Estate(NamedTuple):
+    """What an HTTP connection leaves to the WebSocket that goes on with its transport."""
+
+    transport: Any
+    rest: bytes
+    """Bytes that came behind the request."""
+    closed_waiters: list[asyncio.Future[None]] | None
+    drain_reason: str
+    drain_grace: float
 
 
 class Opening:
     """One handshake under way.
 
     Args:
+        host: The owner of the connection.
         http: The connection the request came by.
         request: The request that asks for an upgrade, or fails to.
     """
 
-    __slots__ = ("_http", "_key", "_request", "_websocket")
+    __slots__ = ("_host", "_http", "_key", "_request", "_websocket")
 
-    def __init__(self, http: HttpConnection, request: Request) -> None:
+    def __init__(self, host: Host, http: HttpConnection, request: Request) -> None:
+        self._host = host
         self._http = http
         self._request = request
         self._key = ""
@@ -53,8 +67,7 @@ class Opening:
 
     def begin(self) -> Awaitable[Any] | None:
         """Check the request and ask the application; return what has to be awaited."""
-        http, request = self._http, self._request
-        host = http._host
+        host, http, request = self._host, self._http, self._request
         try:
             self._key = check_handshake(request)
             origin = request.headers.get("origin")
@@ -73,7 +86,7 @@ class Opening:
     def peer_gone(self) -> None:
         """Close the WebSocket that was not opened: its peer left, or waited too long."""
         if self._websocket is not None:
-            self._websocket._state = CLOSED
+            self._websocket._fall_through()
 
     def _ask(self, handler: Any) -> Awaitable[Any] | None:
         try:
@@ -81,7 +94,7 @@ class Opening:
             if hasattr(type(answer), "__await__"):
                 return self._ask_later(answer)
             self._settle(answer)
-        except Exception as error:
+        except BaseException as error:
             self.peer_gone()
             self._http._failed(error)
         return None
@@ -97,12 +110,12 @@ class Opening:
     def _settle(self, answer: Any) -> None:
         """Accept or refuse, by what the application said."""
         http, websocket = self._http, self._websocket
-        if http._state or websocket is None:
+        if http.state != "open" or websocket is None:
             return
         if isinstance(answer, Response):
             self.peer_gone()
             http.send(answer)
-        elif websocket._state:
+        elif websocket.state != "open":
             self._refuse(RemoteProtocolError("the application refused", status=403))
         elif answer is None or isinstance(answer, bool):
             self._switch()
@@ -110,7 +123,6 @@ class Opening:
             raise TypeError(f"on_websocket_connect returned {type(answer).__name__}")
 
     def _refuse(self, error: RemoteProtocolError) -> None:
-        http = self._http
         self.peer_gone()
         status = error.status if error.status in _PHRASES else 400
         fields = dict(REFUSAL_HEADERS.get(status, ()))
@@ -119,10 +131,7 @@ class Opening:
         # The fields that a 426 must have are not an application's to set, hence no Response.
         lines = [f"HTTP/1.1 {status} {_PHRASES[status]}", "Content-Length: 0"]
         lines += [f"{name}: {value}" for name, value in fields.items()]
-        http._codec.fail(error)
-        http._host.report.refusal(http, "handshake", error)
-        http._put("\r\n".join([*lines, "", ""]).encode("ascii"))
-        http._finish("handshake")
+        self._http._refuse_opening(error, "\r\n".join([*lines, "", ""]).encode("ascii"))
 
     def _switch(self) -> None:
         """Write the 101 and hand the transport over."""
@@ -130,12 +139,10 @@ class Opening:
         if websocket is None:
             return
         head = switching_protocols(self._key, websocket.subprotocol, websocket.extra_headers)
-        rest = http._codec.upgrade()
-        transport = http._retire()
-        http._host.replaced(http, websocket)
-        websocket._closed_waiters, http._closed_waiters = http._closed_waiters, None
-        # A chat of hours needs no second form of its handshake's headers.
-        vars(self._request).pop("headers", None)
-        websocket._open(transport, head, rest)
-        if http._drain_reason:
-            websocket.drain_out(http._drain_reason, http._drain_grace)
+        estate = http._retire()
+        self._host.replaced(http, websocket)
+        websocket._open(estate, head)
+        # A chat of hours needs no second form of its handshake's head.
+        self._request.compact()
+        if estate.drain_reason:
+            websocket.drain_out(estate.drain_reason, estate.drain_grace)

@@ -17,10 +17,11 @@ from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+from .._core._states import CLOSED, CLOSING, ENDING, OPEN
 from ..errors import RemoteProtocolError
 from ..protocols.websocket import Closed, Ping
 from .deadline import NEVER
-from .tcp import CLOSED, CLOSING, ENDING, Connection
+from .tcp import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ..protocols.websocket import WebSocket
     from .host import Host
     from .http import HttpConnection
+    from .upgrade import Estate
 
 __all__ = ["WebSocketConnection"]
 
@@ -82,11 +84,7 @@ class WebSocketConnection(Connection):
         self, host: Host, codec: WebSocket, http: HttpConnection, request: Request
     ) -> None:
         super().__init__(host, codec)
-        self.id = http.id
-        self._data = http._data
-        self._callbacks = http._callbacks
-        self._peer = http._peer
-        self.opened_at = http.opened_at
+        self._inherit(http._heritage())
         self.request = request
         """The request of the handshake."""
         self.extra_headers: list[tuple[str, str]] = []
@@ -166,23 +164,35 @@ class WebSocketConnection(Connection):
 
     # Opening
 
-    def _open(self, transport: Any, head: bytes, rest: bytes) -> None:
+    def _fall_through(self) -> None:
+        """Count as closed: the handshake failed, so nobody is told."""
+        self._state = CLOSED
+
+    def _open(self, estate: Estate, head: bytes) -> None:
         """Take the transport over and write the 101; called by the handshake."""
         host = self._host
+        transport = estate.transport
+        self._closed_waiters = estate.closed_waiters
         # Else the request would keep the HTTP connection and its codec alive.
         self.request.connection = self
         self._transport = transport
         self._out.insert(0, head)
         self._queued += len(head)
         transport.set_protocol(self)
-        transport.resume_reading()
+        if self._read_hold:
+            # `on_websocket_connect` asked for a pause.
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
         self.last_read = self._wrote_at = host.now()
         host.wheel.arm(self, self._first_deadline(self.last_read))
         # A websocket:// Worker hears of its peer now; an http:// one did at the accept.
         self._store([_CONNECTED, _CONNECT] if host.websocket_only else [_CONNECTED])
         self._pump()
-        if rest:
-            self.data_received(rest)
+        # Whoever is paused by now is not pumped; the 101 goes out all the same.
+        self._flush()
+        if estate.rest:
+            self.data_received(estate.rest)
 
     def _first_deadline(self, now: float) -> float:
         waits = (self._host.limits.ping_interval, self._idle_timeout())
@@ -291,7 +301,7 @@ class WebSocketConnection(Connection):
 
     def _end_stream(self, reason: str) -> None:
         if self._state not in (CLOSED, ENDING):
-            self._state = 0
+            self._state = OPEN
             self._finish(reason)
 
     def _tell_closed(self, code: int, reason: str) -> None:
@@ -319,7 +329,7 @@ class WebSocketConnection(Connection):
         except RemoteProtocolError:
             self._end_stream("protocol_error")
 
-    def _break(self, error: Exception | None = None) -> None:
+    def _break(self, error: BaseException | None = None) -> None:
         self._close_with(1011, "", "handler_error")
 
     def _refuse(self, error: RemoteProtocolError) -> None:

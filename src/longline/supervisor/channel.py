@@ -31,6 +31,8 @@ MAX_FDS = 8
 MAX_MESSAGE_BYTES = 1024 * 1024
 """Largest frame that is taken, unless the owner of a channel says otherwise."""
 MAX_SENT_BYTES = 8 * 1024 * 1024
+MAX_QUEUED_WITH_FDS = 16
+"""Most frames that wait while further ones bring descriptors, each kept open meanwhile."""
 MAX_QUEUED = 1024
 """Most frames that wait for a peer that does not read."""
 
@@ -90,11 +92,23 @@ class Channel:
         payload = json.dumps(body, separators=(",", ":")).encode()
         if len(payload) > MAX_SENT_BYTES or len(fds) > MAX_FDS:
             raise ChannelError(f"a message of {len(payload)} bytes is too large to send")
-        if len(self._outbox) >= MAX_QUEUED:
+        if len(self._outbox) >= MAX_QUEUED or (fds and len(self._outbox) >= MAX_QUEUED_WITH_FDS):
             raise ChannelError("the other side does not read")
         frame = _HEADER.pack(len(payload), len(fds)) + payload
         self._outbox.append((frame, _copies(fds)))
         self.flush()
+
+    def send_all(self, body: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        """Send one frame and wait until it is out; for processes that have nothing else to do.
+
+        Raises:
+            ChannelClosed, ChannelError: As `send`.
+        """
+        self.send(body, fds)
+        while not self.flush():
+            poll = select.poll()
+            poll.register(self.sock, select.POLLOUT)
+            poll.poll()
 
     def flush(self) -> bool:
         """Write what the socket takes; answer whether everything is out.

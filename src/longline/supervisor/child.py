@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from .group import Group, Slot
     from .outlet import Outlet
 
-__all__ = ["BEAT_INTERVAL", "SILENCE", "Child", "State", "describe_status"]
+__all__ = ["SILENCE", "Child", "State", "describe_status"]
 
-BEAT_INTERVAL = 1.0
 SILENCE = 2.0
 """Seconds without a beat after which a worker counts as not serving."""
 KILL_DELAY = 5.0
@@ -109,6 +108,8 @@ class Child:
         self.generation = generation
         self.channel = channel
         self.outlet = outlet
+        self._sock = slot.sock
+        """What it listens on; after a move, no longer what its slot has."""
         self.pid: int | None = None
         self.state = State.STARTING
         self.started_at = now
@@ -160,7 +161,10 @@ class Child:
             self.tell({"do": "resume"})
 
     def drain(self, why: str, timeout: float, kill_at: float) -> None:
-        """Ask it to let go of its connections and end; sooner, when asked again."""
+        """Ask it to let go of its connections and end; sooner, when asked again.
+
+        Its queue is its own to empty when no other process will serve this socket.
+        """
         spec = self.group.spec
         self.state = State.DRAINING
         self.kill_at = kill_at
@@ -168,7 +172,14 @@ class Child:
         grace = 0.0 if stopping else min(spec.drain_grace, timeout / 2)
         spread = 0.0 if stopping else min(spec.drain_spread, timeout / 2)
         self.tell(
-            {"do": "drain", "reason": why, "timeout": timeout, "grace": grace, "spread": spread}
+            {
+                "do": "drain",
+                "reason": why,
+                "timeout": timeout,
+                "grace": grace,
+                "spread": spread,
+                "last": stopping or self._sock is not self.slot.sock,
+            }
         )
 
     def became_ready(self, now: float) -> None:

@@ -33,6 +33,8 @@ ANSWER_TIMEOUT = 5.0
 """Seconds within which a master that turns its loop has answered."""
 GONE_TIMEOUT = 10.0
 """Seconds that the master may take to leave after it answered a stop."""
+ENDING_TIMEOUT = 1.0
+"""Seconds that a master which closes its connections gets until it is gone."""
 PROBE_INTERVAL = 5.0
 """Seconds of silence after which a waiting command asks whether the master still lives."""
 SILENCE = 0.7
@@ -191,7 +193,10 @@ class Client:
             # Its end shows on our own channel.
             return
         except ControlError:
-            raise ControlError(f"{self} does not answer any more; {command} stays asked") from None
+            # A master that is just ending closes the probe's connection, too.
+            if not self.wait_gone(ENDING_TIMEOUT):
+                reason = f"{self} does not answer any more; {command} stays asked"
+                raise ControlError(reason) from None
 
 
 class ConnectionList:

@@ -35,6 +35,8 @@ class Commands:
         self._master = master
         self._reactor = reactor
         self._signals = SignalQueue()
+        # Asked now: once the terminal has hung up it is none any more.
+        self._terminal = os.isatty(0)
         self._control = ControlServer(str(master.rundir.socket), self._obey)
         reactor.watch(self._signals, self._on_signals)
         reactor.watch(self._control.sock, self._on_client)
@@ -63,7 +65,7 @@ class Commands:
             self._master.journal.info(f"received {number.name}")
             if number is signal.SIGHUP:
                 # Without a terminal nobody hung up: the conventional meaning is "read again".
-                number = signal.SIGTERM if os.isatty(0) else signal.SIGUSR1
+                number = signal.SIGTERM if self._terminal else signal.SIGUSR1
             if number in STOPS:
                 self._master.stop(number.name, STOPS[number])
             else:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import osproc
 from ..errors import StartError
+from ..exitcode import EXIT_BUG, EXIT_START
 from . import privilege
 from .channel import Channel
 from .childlog import configure_child_logging, finish_output
@@ -30,21 +31,16 @@ if TYPE_CHECKING:
     from .template import Family
 
 __all__ = [
-    "EXIT_BUG",
-    "EXIT_START",
     "ExitRelay",
     "adopt_socket",
     "die_with_parent",
+    "enter",
     "fork",
     "kill_own_child",
-    "run_worker",
+    "serve",
     "set_title",
 ]
 
-EXIT_START = 3
-"""A worker that could not start: its hook raised, or its user cannot be taken on."""
-EXIT_BUG = 70
-"""A worker that left its loop by an error of ours (EX_SOFTWARE)."""
 
 _log = logging.getLogger("longline")
 
@@ -143,27 +139,22 @@ class ExitRelay:
         os.close(self._write)
 
 
-def run_worker(family: Family, message: Message, order: dict[str, Any]) -> NoReturn:
-    """Be a worker process: never returns."""
-    body = message.body
-    code = EXIT_BUG
+def enter(message: Message, order: dict[str, Any]) -> WorkerLink:
+    """Become a worker process, before any of its code runs: identity, log, signals, hello.
+
+    Exits when it cannot be, with the reason told to the master.
+    """
     try:
-        code = _serve(family, message, order)
+        return _enter(message, order)
     except StartError as error:
-        _log.error("%s cannot start: %s", body["worker"], error)
-        code = EXIT_START
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else EXIT_BUG
+        _log.error("%s cannot start: %s", message.body["worker"], error)
+        os._exit(EXIT_START)
     except BaseException:
-        _log.critical("%s#%s failed", body["worker"], body["slot"], exc_info=True)
-    finally:
-        finish_output()
-        logging.shutdown()
-        # Not sys.exit: the frames above belong to the template's script, and must not unwind.
-        os._exit(code)
+        _log.critical("%s cannot start", message.body["worker"], exc_info=True)
+        os._exit(EXIT_BUG)
 
 
-def _serve(family: Family, message: Message, order: dict[str, Any]) -> int:
+def _enter(message: Message, order: dict[str, Any]) -> WorkerLink:
     body = message.body
     # Ctrl+C reaches the whole terminal group: only the master acts on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -184,7 +175,26 @@ def _serve(family: Family, message: Message, order: dict[str, Any]) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent(parent, signal.SIGTERM)
     link.hello()
-    return family.run_worker(body["worker"], link)
+    return link
+
+
+def serve(family: Family, name: str, link: WorkerLink) -> NoReturn:
+    """Run the worker's code to its end: never returns."""
+    code = EXIT_BUG
+    try:
+        code = family.run_worker(name, link)
+    except StartError as error:
+        _log.error("%s cannot start: %s", name, error)
+        code = EXIT_START
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else EXIT_BUG
+    except BaseException:
+        _log.critical("%s#%s failed", name, link.slot, exc_info=True)
+    finally:
+        finish_output()
+        logging.shutdown()
+        # Not sys.exit: the frames above belong to the template's script, and must not unwind.
+        os._exit(code)
 
 
 def _become(user: str, link: WorkerLink) -> None:

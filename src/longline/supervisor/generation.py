@@ -13,11 +13,12 @@ import json
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
-from ..errors import StartError
 from .channel import Channel, ChannelError
 from .interpreter import interpreter
+from .logsink import open_log_file
 from .outlet import Outlet
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Generation", "TemplateState"]
 
+RETIRE_TIMEOUT = 10.0
+"""Seconds that a template gets to finish a hook before it is ended."""
 BOOT = "from longline.supervisor.template import main; main()"
 
 
@@ -53,9 +56,9 @@ class Generation:
         self.pid: int | None = None
         self.channel: Channel | None = None
         self.outlet: Outlet | None = None
-        self.failure = ""
-        self.traceback = ""
         self.retry_at = 0.0
+        self.kill_at: float | None = None
+        """When a template that was retired has to be gone."""
         self._settings = settings
         self._writer = writer
 
@@ -66,49 +69,47 @@ class Generation:
             OSError: No process, pipe or socket could be had.
             StartError: The file for its output cannot be opened.
         """
-        stdio = self._open_stdout()
-        ours, theirs = Channel.pair()
-        log_read, log_write = os.pipe()
-        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_DUP2, null, 0)]
-            if stdio is not None:
-                actions += [(os.POSIX_SPAWN_DUP2, stdio, target) for target in (1, 2)]
-            order = self._order(theirs.fileno(), log_write)
-            for inherited in (theirs.fileno(), log_write):
-                os.set_inheritable(inherited, True)
-            self.pid = os.posix_spawn(
-                sys.executable,
-                interpreter(BOOT, order),
-                dict(os.environ),
-                file_actions=actions,
-                setsigdef=[signal.SIGPIPE],
-            )
-        except BaseException:
-            ours.close()
-            os.close(log_read)
-            raise
-        finally:
-            theirs.close()
-            for fd in (log_write, null, stdio):
-                if fd is not None:
-                    os.close(fd)
+        with contextlib.ExitStack() as ends:
+            stdio = self._open_stdout(ends)
+            ours, theirs = Channel.pair()
+            ends.callback(theirs.close)
+            failed = ends.enter_context(contextlib.ExitStack())
+            failed.callback(ours.close)
+            log_read, log_write = os.pipe()
+            ends.callback(os.close, log_write)
+            failed.callback(os.close, log_read)
+            self.pid = self._execute(theirs.fileno(), log_write, stdio)
+            failed.pop_all()
         self.channel = Channel(ours)
         self.outlet = Outlet(log_read, self._writer)
         self.outlet.pid = self.pid
         self.state = TemplateState.LOADING
+        self.kill_at = None
 
-    def _open_stdout(self) -> int | None:
+    def _open_stdout(self, ends: contextlib.ExitStack) -> int | None:
         """Open what a daemon's prints go to; None for the standard output as it is."""
         path = self._settings.stdout_file
         if path is None:
             return None
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            return os.open(path, flags, 0o640)
-        except OSError as error:
-            reason = f"the output file {path} cannot be opened: {error.strerror}"
-            raise StartError(reason) from error
+        stdio = open_log_file(path)
+        ends.callback(os.close, stdio)
+        return stdio
+
+    def _execute(self, channel_fd: int, log_fd: int, stdio: int | None) -> int:
+        actions: list[tuple[Any, ...]] = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        ]
+        if stdio is not None:
+            actions += [(os.POSIX_SPAWN_DUP2, stdio, target) for target in (1, 2)]
+        for inherited in (channel_fd, log_fd):
+            os.set_inheritable(inherited, True)
+        return os.posix_spawn(
+            sys.executable,
+            interpreter(BOOT, self._order(channel_fd, log_fd)),
+            dict(os.environ),
+            file_actions=actions,
+            setsigdef=[signal.SIGPIPE],
+        )
 
     def _order(self, channel_fd: int, log_fd: int) -> str:
         settings = self._settings
@@ -172,6 +173,9 @@ class Generation:
         """Let the template go: no worker will be forked from this code again."""
         self.state = TemplateState.RETIRED
         self.tell({"do": "retire"})
+        if not self.relays:
+            # One that relays exits stays until the last of its children is gone.
+            self.kill_at = time.monotonic() + RETIRE_TIMEOUT
 
     def kill(self) -> None:
         """End a template that is wanted no more, without waiting for it."""

@@ -84,6 +84,11 @@ class Slot:
         self.current = None if self.current is child else self.current
         self.next = None if self.next is child else self.next
 
+    def listen(self, backlog: int) -> None:
+        """Let so many connections wait in the kernel; the queue itself is kept."""
+        if self.sock is not None:
+            self.sock.listen(backlog)
+
     def close(self) -> None:
         """Close the master's copy of the socket."""
         if self.sock is not None:
@@ -129,6 +134,11 @@ class Group:
         return [child for pair in both for child in pair if child is not None]
 
     @property
+    def wanted(self) -> list[Slot]:
+        """The slots that shall have processes; what a reload removes is none of them."""
+        return self.slots[: self.spec.count]
+
+    @property
     def settled(self) -> bool:
         """Whether each slot has a ready process of the wanted generation."""
         return all(
@@ -136,7 +146,7 @@ class Group:
             and slot.current is not None
             and slot.current.ready_at is not None
             and not self.outdated(slot.current)
-            for slot in self.slots
+            for slot in self.wanted
         )
 
     def outdated(self, child: Child) -> bool:
@@ -146,13 +156,13 @@ class Group:
     @property
     def rolling(self) -> Slot | None:
         """The slot whose turn it is in a reload: the one in change, else the next outdated."""
-        for slot in self.slots:
+        for slot in self.wanted:
             current = slot.current
             replaced = slot.next is not None or (current and current.quiesce_by is not None)
             starting = current and current.ready_at is None and not self.outdated(current)
             if replaced or starting:
                 return slot
-        for slot in self.slots:
+        for slot in self.wanted:
             if slot.current is not None and self.outdated(slot.current):
                 return slot
         return None

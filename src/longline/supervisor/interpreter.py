@@ -6,6 +6,7 @@ module that whoever owns that directory put there, long before it drops its priv
 
 from __future__ import annotations
 
+import os
 import sys
 
 __all__ = ["interpreter"]
@@ -14,6 +15,9 @@ __all__ = ["interpreter"]
 def interpreter(code: str, *arguments: str) -> list[str]:
     """Return the command that runs `code` under the flags of this interpreter."""
     flags = ["-P"]
+    if os.geteuid() == 0:
+        # A HOME that sudo kept may hold modules of the user who typed the command.
+        flags.append("-s")
     if sys.flags.optimize:
         flags.append("-" + "O" * sys.flags.optimize)
     if sys.flags.dev_mode:

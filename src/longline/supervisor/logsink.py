@@ -132,7 +132,7 @@ class LogFile(Sink):
         self._keep = keep
         self._clock = clock
         self._checked = clock()
-        self._descriptor = _open_file(self._path)
+        self._descriptor = open_log_file(self._path)
         self._size = os.fstat(self._descriptor).st_size
 
     def prepare(self, size: int) -> None:
@@ -170,7 +170,7 @@ class LogFile(Sink):
         if self._descriptor < 0:
             return
         try:
-            descriptor = _open_file(self._path)
+            descriptor = open_log_file(self._path)
         except StartError as error:
             self.complain(str(error))
             return
@@ -244,7 +244,12 @@ def _open_directory(path: str) -> int:
     return descriptor
 
 
-def _open_file(path: str) -> int:
+def open_log_file(path: str) -> int:
+    """Open a file that this process appends to, perhaps as root (Q-4).
+
+    Raises:
+        StartError: It cannot be, or somebody else could make it another file.
+    """
     directory = _open_directory(path)
     shared = bool(os.fstat(directory).st_mode & stat.S_IWOTH)
     # O_NONBLOCK: a pipe in the file's place must not stop the start.

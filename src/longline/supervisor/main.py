@@ -14,7 +14,9 @@ import traceback
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import ControlError, LonglineError, StartError
+from ..exitcode import EXIT_BUG
 from ..osproc import raise_descriptor_limit, start_time
+from .guardian import Guardian
 from .journal import Journal
 from .log import LogWriter
 from .pidfile import AlreadyHeld, InstanceLock, read_pid, remove_pid, write_pid
@@ -32,8 +34,6 @@ __all__ = ["BOOT", "main", "run"]
 
 BOOT = "from longline.supervisor.main import main; main()"
 """What a fresh interpreter executes to become a master."""
-EXIT_BUG = 70
-"""The master failed by an error of ours (EX_SOFTWARE)."""
 
 
 def main() -> NoReturn:
@@ -65,13 +65,22 @@ def run(settings: Settings) -> int:
         os.umask(settings.umask)
     rundir = locate(settings.script, settings.run_dir)
     rundir.create()
+    # Before the lock, the log and the sockets: it shall hold none of them.
+    guardian = Guardian.start()
+    try:
+        return _supervise(settings, rundir, guardian)
+    finally:
+        guardian.dismiss()
+
+
+def _supervise(settings: Settings, rundir: RunDirectory, guardian: Guardian) -> int:
     with _instance(settings, rundir), _log(settings) as writer, _pid_files(settings, rundir):
         _set_title(settings)
         _warn_about_root(settings, writer)
         notifier = Notifier()
         with contextlib.closing(notifier), _last_words(settings, writer):
             passed = Activation(take_listen_fds())
-            return Supervisor(settings, rundir, writer, notifier, passed).run()
+            return Supervisor(settings, rundir, writer, notifier, passed, guardian).run()
 
 
 @contextlib.contextmanager

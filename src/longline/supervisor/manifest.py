@@ -48,6 +48,12 @@ class WorkerSpec:
         """Where it listens; None for a Worker without a listener."""
         return None if self.listen is None else parse_address(self.listen)
 
+    @property
+    def socket_options(self) -> tuple[Any, ...]:
+        """What the file of a Unix socket cannot be given any more, once it is there."""
+        unix = self.address is not None and self.address.transport == "unix"
+        return (self.unix_mode, self.user) if unix else ()
+
     @classmethod
     def from_json(cls, raw: Any) -> WorkerSpec:
         """Check one entry of a manifest.
@@ -80,6 +86,8 @@ class Manifest:
 
     application: str
     workers: dict[str, WorkerSpec]
+    core: str
+    """Which core the workers run: "compiled" or "python"."""
     limits: Limits
     """The application's own bounds (scope "app")."""
 
@@ -110,7 +118,7 @@ class Manifest:
             workers[spec.name] = spec
         if not workers:
             raise StartError("the script declares no Worker")
-        return cls(_application(raw), workers, _limits(raw))
+        return cls(_application(raw), workers, _core(raw), _limits(raw))
 
 
 def _text(raw: dict[str, Any], key: str, *, optional: bool = False) -> Any:
@@ -188,3 +196,7 @@ def _limits(raw: dict[str, Any]) -> Limits:
         return Limits(**known)
     except ConfigurationError as error:
         raise StartError(f"the application's limits cannot be: {error}") from error
+
+
+def _core(raw: dict[str, Any]) -> str:
+    return "compiled" if raw.get("core") == "compiled" else "python"

@@ -1,6 +1,6 @@
 """The processes of a service as they are: started, listened to, reaped.
 
-Nothing here decides anything. What happens is told to a `Guardian`, which holds what is
+Nothing here decides anything. What happens is told to a `Keeper`, which holds what is
 wanted. Every message comes from a process that may be hostile: it is checked before it is
 believed.
 """
@@ -21,11 +21,12 @@ from .outlet import Outlet
 if TYPE_CHECKING:
     from .channel import Message
     from .group import Group, Slot
+    from .guardian import Guardian
     from .log import LogWriter
     from .reactor import Reactor
     from .settings import Settings
 
-__all__ = ["Guardian", "Nursery", "text_of"]
+__all__ = ["Keeper", "Nursery", "text_of"]
 
 LAST_READS = 16
 """Most reads of what a dead worker has left in its channel."""
@@ -37,7 +38,7 @@ def text_of(body: dict[str, Any], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-class Guardian(Protocol):
+class Keeper(Protocol):
     """Who is told what becomes of the processes."""
 
     def child_ready(self, child: Child) -> None:
@@ -63,17 +64,24 @@ class Nursery:
         settings: How the service runs.
         writer: Where the lines of all processes go.
         reactor: What waits for them.
-        guardian: Who is told.
+        keeper: Who is told.
+        guardian: Who ends workers that outlive us.
     """
 
     def __init__(
-        self, settings: Settings, writer: LogWriter, reactor: Reactor, guardian: Guardian
+        self,
+        settings: Settings,
+        writer: LogWriter,
+        reactor: Reactor,
+        keeper: Keeper,
+        guardian: Guardian,
     ) -> None:
         self.children: list[Child] = []
         self.generations: list[Generation] = []
         self._settings = settings
         self._writer = writer
         self._reactor = reactor
+        self._keeper = keeper
         self._guardian = guardian
         self._relays = not osproc.set_child_subreaper()
         self._next_number = 1
@@ -149,6 +157,9 @@ class Nursery:
             self._reactor.unwatch(child.channel)
             if child.pid is None:
                 self._bury(child, "died before it could say who it is")
+            elif self._relays and child.generation.pid is None:
+                # Who would have told us how it ended is gone, too.
+                self._bury(child, "ended unseen")
             else:
                 # It can be told nothing any more: it ends by itself, or is killed.
                 child.channel.close()
@@ -167,7 +178,7 @@ class Nursery:
                 self._greet(child, body.get("pid"))
             case "ready" if child.state is State.STARTING:
                 child.became_ready(now)
-                self._guardian.child_ready(child)
+                self._keeper.child_ready(child)
             case "beat" if isinstance(body.get("stats"), dict):
                 child.heard(body["stats"], now)
             case "accepting":
@@ -178,7 +189,7 @@ class Nursery:
                 child.quiesced = True
             case "failed":
                 child.failure = text_of(body, "reason")[:500]
-                self._guardian.child_failed(child, child.failure, text_of(body, "traceback"))
+                self._keeper.child_failed(child, child.failure, text_of(body, "traceback"))
 
     def _greet(self, child: Child, pid: Any) -> None:
         """Believe a pid only when the kernel says that it is a child of ours, and a new one."""
@@ -186,6 +197,7 @@ class Nursery:
         ours = type(pid) is int and pid > 1 and (self._relays or osproc.is_own_child(pid))
         if child.pid is None and ours and pid not in known:
             child.pid = child.outlet.pid = pid
+            self._guardian.watch(pid)
 
     def _hear_template(self, generation: Generation) -> None:
         if generation.channel is None:
@@ -201,7 +213,7 @@ class Nursery:
             if message.body.get("event") == "exited" and self._relays:
                 self._relayed(message.body)
             else:
-                self._guardian.template_said(generation, message)
+                self._keeper.template_said(generation, message)
             for fd in message.fds:
                 os.close(fd)
 
@@ -230,16 +242,13 @@ class Nursery:
     def _dead(self, pid: int, status: int) -> None:
         for child in self.children:
             if child.pid == pid:
+                self._guardian.forget(pid)
                 self._bury(child, describe_status(status))
                 return
         for generation in self.generations:
             if generation.pid == pid:
                 self._template_dead(generation, describe_status(status))
                 return
-
-    def abandon(self, child: Child) -> None:
-        """Forget a worker that never said who it is."""
-        self._bury(child, "never said who it is")
 
     def _bury(self, child: Child, how: str) -> None:
         # Its last words may be a reason why it could not start.
@@ -255,7 +264,7 @@ class Nursery:
         expected = child.state is State.DRAINING
         child.close()
         child.expected = expected
-        self._guardian.child_ended(child, how)
+        self._keeper.child_ended(child, how)
 
     def _template_dead(self, generation: Generation, how: str) -> None:
         if generation.channel is not None and generation.channel.fileno() >= 0:
@@ -265,7 +274,7 @@ class Nursery:
                 self._reactor.unwatch(source)
         generation.lost()
         if generation.state is not TemplateState.RETIRED:
-            self._guardian.template_ended(generation, how)
+            self._keeper.template_ended(generation, how)
         self._forget_retired()
 
     def _forget_retired(self) -> None:

@@ -8,6 +8,7 @@ stacks of a hung worker) is kept as it came.
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from .log import LineBuffer, decode_line
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Outlet"]
 
 READ_BYTES = 65536
+LAST_WORDS = 1.0
+"""Seconds within which a line may have to do with the end that followed."""
 
 
 class Outlet:
@@ -29,7 +32,8 @@ class Outlet:
         self._writer = writer
         self._lines = LineBuffer()
         self.pid = 0
-        self.last_line = ""
+        self._last_line = ""
+        self._last_at = 0.0
 
     def fileno(self) -> int:
         """Return the descriptor to wait on, -1 when closed."""
@@ -48,8 +52,13 @@ class Outlet:
     def _write(self, line: bytes) -> None:
         record = decode_line(line, self.pid)
         if record.message:
-            self.last_line = record.message
+            self._last_line, self._last_at = record.message, time.monotonic()
         self._writer.write(record)
+
+    @property
+    def last_words(self) -> str:
+        """The last line, if it was written just now: of a process that ended, perhaps why."""
+        return self._last_line if time.monotonic() - self._last_at < LAST_WORDS else ""
 
     def close(self) -> None:
         """Read what is left, within bounds, and close; may be called twice."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import selectors
-from typing import TYPE_CHECKING, Protocol
+import traceback
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +20,15 @@ class Source(Protocol):
 
 
 class Reactor:
-    """A `selectors` loop of one turn at a time."""
+    """A `selectors` loop of one turn at a time.
 
-    def __init__(self) -> None:
+    Args:
+        broken: Told of a source whose callback raised, and the traceback. One message that
+            nobody thought of must not end the service.
+    """
+
+    def __init__(self, broken: Callable[[Source, str], None]) -> None:
+        self._broken = broken
         self._selector = selectors.DefaultSelector()
 
     def watch(self, source: Source, callback: Callable[[], None]) -> None:
@@ -39,7 +46,10 @@ class Reactor:
             # A callback before this one may have closed what became readable.
             watched = self._selector.get_map()
             if key.fd in watched and watched[key.fd] is key:
-                key.data()
+                try:
+                    key.data()
+                except Exception:
+                    self._broken(cast("Source", key.fileobj), traceback.format_exc())
 
     def close(self) -> None:
         """Forget every source."""

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import select
+import shlex
 import shutil
 import sys
 import time
@@ -145,7 +146,8 @@ def _versions(service: dict[str, Any], rows: Sequence[Sequence[str]]) -> str:
 def _last_lines(service: dict[str, Any]) -> list[str]:
     if service["mode"] != "daemon":
         return ["Ctrl+C stops the service."]
-    lines = [f"Stop the service with: longline stop {escape(service['script'])}"]
+    script = escape(shlex.quote(service["script"]))
+    lines = [f"Stop the service with: longline stop {script}"]
     if service.get("log_file"):
         lines.insert(0, f"Its log is {escape(service['log_file'])}")
     return lines

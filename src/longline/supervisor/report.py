@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import time
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from .._version import VERSION
@@ -48,7 +47,7 @@ def _service(master: Supervisor) -> dict[str, Any]:
         "pid": os.getpid(),
         "version": VERSION,
         "python": platform.python_version(),
-        "core": _core(),
+        "core": manifest.core if manifest is not None else "python",
         "started_at": master.started_at,
         "uptime": round(time.time() - master.started_at, 3),
         "mode": "daemon" if settings.daemon else "foreground",
@@ -70,13 +69,6 @@ def service_state(master: Supervisor) -> str:
     if master.rollout is not None:
         return "starting" if master.rollout.is_start else "reloading"
     return "running"
-
-
-def _core() -> str:
-    """Tell which core the workers run, without importing it here."""
-    forced = os.environ.get("LONGLINE_CORE", "auto")
-    built = find_spec("longline._core._wire") is not None
-    return "compiled" if built and forced != "py" else "python"
 
 
 def _worker(group: Group) -> dict[str, Any]:

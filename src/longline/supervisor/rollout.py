@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StartError
-from .group import Group, Slot
+from .group import Backoff, Group, Slot
 from .lending import take_back
 from .manifest import Manifest, place_of
 from .ports import Activation, Ports
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from .manifest import WorkerSpec
 
 __all__ = ["Phase", "Rollout"]
+
+
+SUPERSEDE_AFTER = 5.0
+"""Seconds of loading after which a reload gives way to a newer one."""
 
 
 class Phase(enum.StrEnum):
@@ -71,9 +75,8 @@ class Rollout:
         self.deadline = deadline
         self.graceful = graceful
         self.phase = Phase.LOADING
+        self._began = time.monotonic()
         self.waiters: list[Request] = []
-        self.reason = ""
-        self.traceback = ""
         self.added: list[Group] = []
         self.leaving: list[Group] = []
         self.leaving_slots: list[tuple[Group, Slot]] = []
@@ -85,11 +88,6 @@ class Rollout:
     def is_start(self) -> bool:
         """Whether there is nothing to fall back to."""
         return self.previous is None
-
-    @property
-    def active(self) -> bool:
-        """Whether it is still under way."""
-        return self.phase not in (Phase.DONE, Phase.FAILED)
 
     def loaded(self, raw: Any) -> None:
         """Take the manifest and open its sockets.
@@ -109,8 +107,16 @@ class Rollout:
                 raise StartError(
                     f"{spec.name!r} is not reloadable: a restart alone changes its address"
                 )
+            if group is not None and self._differs_in_options(group.spec, spec):
+                raise StartError(
+                    f"{spec.name!r}: a restart alone changes the options of a socket that is open"
+                )
             self._ports.open(spec, group, self._holder(spec))
         self._go_on()
+
+    @staticmethod
+    def _differs_in_options(old: WorkerSpec, new: WorkerSpec) -> bool:
+        return old.listen == new.listen and old.socket_options != new.socket_options
 
     def _holder(self, spec: WorkerSpec) -> Group | None:
         """Return the group that listens where `spec` wants to."""
@@ -152,7 +158,14 @@ class Rollout:
         self._former.append(_Former(group))
         sockets, shared = self._ports.take(spec.name)
         moved = group.spec.listen != spec.listen
+        if not moved and spec.backlog != group.spec.backlog:
+            for slot in group.sockets():
+                slot.listen(spec.backlog)
         group.spec, group.generation = spec, self.generation
+        # The new code may be what ends a crash loop: it gets a fresh chance.
+        group.backoff = Backoff()
+        for slot in group.slots:
+            slot.retry_at = 0.0
         if moved or not group.slots:
             group.shared = shared
             group.unix = self._ports.unix.get(spec.name)
@@ -181,6 +194,15 @@ class Rollout:
         if group.shared and sockets:
             sockets[0].close()
 
+    def supersedable(self, now: float) -> bool:
+        """Whether a newer reload may take its place.
+
+        Nothing has been changed while it loads. It gets some time for that, lest a storm of
+        reloads kept every one of them from being done.
+        """
+        loading = self.phase is Phase.LOADING and not self.is_start
+        return loading and now - self._began >= SUPERSEDE_AFTER
+
     @property
     def orphaned_sockets(self) -> list[UnixSocket]:
         """The Unix sockets that were in use, or made, and that no group has any more."""
@@ -197,10 +219,9 @@ class Rollout:
             return False
         return all(self._groups[name].settled for name in manifest.workers)
 
-    def fail(self, reason: str, trace: str = "") -> None:
+    def fail(self) -> None:
         """Give up: the groups shall be what they were."""
         self.phase = Phase.FAILED
-        self.reason, self.traceback = reason, trace
         self._ports.close()
         self.leaving = list(self.added)
         self.leaving_slots = []

@@ -98,6 +98,11 @@ class Shutdown:
         if self.step is Step.UNLINK:
             self.step = Step.OVER
 
+    def template_gone(self) -> None:
+        """Note that nobody is left to run a hook or to remove a file."""
+        if self.step in (Step.HOOK, Step.UNLINK):
+            self.step = Step.OVER
+
     def timeout(self, spec: WorkerSpec) -> float:
         """Return the seconds that a worker of `spec` gets to let go."""
         match self.urgency:
@@ -109,9 +114,15 @@ class Shutdown:
                 return min(FAST_TIMEOUT, spec.stop_timeout)
         return 0.0
 
-    def hurry(self, urgency: Urgency | None = None) -> bool:
-        """Become less patient; False when it already was that impatient."""
-        wanted = Urgency(min(self.urgency + 1, Urgency.NOW)) if urgency is None else urgency
+    def hurry(self, urgency: Urgency, *, escalate: bool = False) -> bool:
+        """Become less patient; False when it already was that impatient.
+
+        Args:
+            urgency: What is asked for.
+            escalate: Whether asking again is by itself a reason to hurry, as for a signal.
+        """
+        following = Urgency(min(self.urgency + 1, Urgency.NOW))
+        wanted = max(urgency, following) if escalate else urgency
         if wanted <= self.urgency:
             return False
         self.urgency = wanted

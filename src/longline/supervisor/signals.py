@@ -42,6 +42,8 @@ class SignalQueue:
         for number in HANDLED:
             signal.signal(number, _wake)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        # The command line blocked them, lest one arrive while this interpreter was starting.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable when a signal came."""

@@ -9,17 +9,19 @@ event loop, and never waits for anyone: what a child does not take is queued, wi
 
 from __future__ import annotations
 
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StartError
 from ..limits import Limits
+from .channel import Channel
 from .child import State
 from .commands import Commands
 from .generation import TemplateState
+from .health import judge_templates, judge_workers, patience
 from .journal import Journal
-from .lending import LEND_AFTER, balance
+from .lending import balance
+from .manifest import Manifest
 from .nursery import Nursery, text_of
 from .reactor import Reactor
 from .readiness import Readiness
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
     from .control import Request
     from .generation import Generation
     from .group import Group, Slot
+    from .guardian import Guardian
     from .log import LogWriter
     from .ports import Activation
+    from .reactor import Source
     from .rundir import RunDirectory
     from .settings import Settings
     from .systemd import Notifier
@@ -60,6 +64,7 @@ class Supervisor:
         writer: LogWriter,
         notifier: Notifier,
         passed: Activation,
+        guardian: Guardian,
     ) -> None:
         self.settings = settings
         self.rundir = rundir
@@ -76,8 +81,8 @@ class Supervisor:
         self._notifier = notifier
         self._activation = passed
         self._readiness = Readiness(settings)
-        self._reactor = Reactor()
-        self._nursery = Nursery(settings, writer, self._reactor, self)
+        self._reactor = Reactor(self._broken)
+        self._nursery = Nursery(settings, writer, self._reactor, self, guardian)
         self._commands = Commands(self, self._reactor)
         self._turned = time.monotonic()
         self._watchdog_at = 0.0
@@ -111,7 +116,11 @@ class Supervisor:
         return self._leave(self.shutdown)
 
     def _turn(self) -> None:
-        self._reactor.turn(self._patience())
+        now = time.monotonic()
+        generations = self._nursery.generations
+        wait = patience(self.groups.values(), self.children, generations, now, TICK)
+        # 50 turns a second while an answer waits for a client that reads it in pieces.
+        self._reactor.turn(min(wait, 0.02) if self._commands.writing else wait)
         now = time.monotonic()
         if now - self._turned > STALL:
             for child in self.children:
@@ -125,23 +134,12 @@ class Supervisor:
             self._notifier.watchdog()
             self._watchdog_at = now + self._notifier.watchdog_interval
 
-    def _patience(self) -> float:
-        """Return the seconds until something is due.
-
-        What is overdue waits for an event, not for the clock: it was tried in this turn.
-        """
-        now = time.monotonic()
-        due = [now + TICK]
-        for child in self.children:
-            due += [at for at in (child.kill_at, child.quiesce_by) if at is not None]
-        for group in self.groups.values():
-            for slot in group.sockets():
-                if slot.unserved_since is not None:
-                    due.append(slot.unserved_since + LEND_AFTER)
-            due += [slot.retry_at for slot in group.slots if slot.current is None]
-        if self._commands.writing:
-            due.append(now + 0.02)
-        return min(at for at in due if at > now) - now
+    def _broken(self, source: Source, trace: str) -> None:
+        """Survive an error of ours: whoever's message led to it is heard no more."""
+        self.journal.error("the master could not take a message; this is a bug", trace)
+        if isinstance(source, Channel):
+            self._reactor.unwatch(source)
+            source.close()
 
     # -- what operators ask
 
@@ -151,9 +149,12 @@ class Supervisor:
             if request is not None:
                 request.refuse("the service is stopping")
             return
+        if self.rollout is not None and self.rollout.supersedable(time.monotonic()):
+            # Code that does not get done loading must not keep out the code that mends it.
+            self._rollout_failed(self.rollout.generation, "a newer reload took its place")
         if self._reload_wanted is None:
             self._reload_wanted = []
-        self._reload_graceful = graceful
+        self._reload_graceful |= graceful
         if request is not None:
             self._reload_wanted.append(request)
 
@@ -161,7 +162,7 @@ class Supervisor:
         """Ask the service to end; asked again, it gets less patient."""
         if self.shutdown is None:
             self._begin_shutdown(reason, urgency, 0)
-        elif self.shutdown.hurry(None if request is None else urgency):
+        elif self.shutdown.hurry(urgency, escalate=request is None):
             self.journal.info(f"stopping with less patience ({reason})")
             self._drain_all(self.shutdown)
         if request is not None and self.shutdown is not None:
@@ -172,21 +173,21 @@ class Supervisor:
     def _reconcile(self, now: float) -> None:
         if self.shutdown is not None:
             if self.shutdown.advance(now, drained=not self.children):
-                self.journal.warning("the on_stop hook took too long")
+                self.journal.warning("the template did not answer: its on_stop hook may hang")
         else:
             self._advance_rollout(now)
             self._remake_template(now)
             for group in self.groups.values():
                 self._fill_slots(group, now)
                 self._roll(group, now)
-        for child in list(self.children):
-            self._judge(child, now)
+        judge_workers(self.children, now, self.journal)
+        judge_templates(self._nursery.generations, now)
         for group in self.groups.values():
             if self.shutdown is None:
                 balance(group, now)
 
     def _fill_slots(self, group: Group, now: float) -> None:
-        for slot in group.slots:
+        for slot in group.wanted:
             if slot.current is None and slot.next is None and now >= slot.retry_at:
                 slot.current = self._spawn(group, slot, now)
 
@@ -195,7 +196,9 @@ class Supervisor:
             return self._nursery.spawn(group, slot)
         except OSError as error:
             slot.retry_at = now + TICK
-            self.journal.error(f"{group.name}#{slot.id} cannot be started: {error}")
+            line = f"{group.name}#{slot.id} cannot be started: {error}"
+            if not self._rollout_failed(group.generation, line):
+                self.journal.error(line)
             return None
 
     def _roll(self, group: Group, now: float) -> None:
@@ -216,19 +219,6 @@ class Supervisor:
             old.quiesce(now + QUIESCE_TIMEOUT)
         elif old.quiesced or old.state is not State.READY or now >= old.quiesce_by:
             slot.next = self._spawn(group, slot, now)
-
-    def _judge(self, child: Child, now: float) -> None:
-        """Act on a child's silence and on its deadline."""
-        if child.check(now):
-            self.journal.error(f"{child} is hung: its loop is silent; its stacks follow")
-        if child.kill_at is not None and now >= child.kill_at:
-            child.kill_at = None
-            self.journal.warning(f"{child} missed its deadline and is killed")
-            if child.pid is None:
-                # Nobody knows whom to kill: without its channel it ends by itself.
-                self._nursery.abandon(child)
-            else:
-                child.signal(signal.SIGKILL)
 
     def _remake_template(self, now: float) -> None:
         """Replace the template of the code in service when it died."""
@@ -261,17 +251,18 @@ class Supervisor:
             self._nursery.start_template(generation)
         except (OSError, StartError) as error:
             reason = f"no process could be started that loads the script: {error}"
-            self.journal.error(reason)
-            self._rollout_failed(generation, reason)
+            if not self._rollout_failed(generation, reason):
+                self.journal.error(reason)
 
     def _advance_rollout(self, now: float) -> None:
         rollout = self.rollout
         if rollout is None:
             if self._reload_wanted is not None:
                 waiters, self._reload_wanted = self._reload_wanted, None
+                graceful, self._reload_graceful = self._reload_graceful, False
                 self._notifier.reloading()
                 self.journal.info("reloading")
-                self._begin_rollout(waiters, self._reload_graceful)
+                self._begin_rollout(waiters, graceful)
             return
         if rollout.settled:
             self._finish_rollout(rollout)
@@ -305,18 +296,21 @@ class Supervisor:
         for request in rollout.waiters:
             request.reply(ok=True, workers=workers)
 
-    def _rollout_failed(self, generation: Generation, reason: str, trace: str = "") -> None:
+    def _rollout_failed(self, generation: Generation, reason: str, trace: str = "") -> bool:
+        """Fail the rollout of that code, if there is one; whether there was."""
         rollout = self.rollout
         if rollout is None or rollout.generation is not generation:
-            return
+            return False
         self.rollout = None
-        self.journal.error(reason, trace)
-        rollout.fail(reason, trace)
+        if not rollout.is_start or self.settings.daemon or self.settings.log_file:
+            # On a terminal the start says it itself: once is enough.
+            self.journal.error(reason, trace)
+        rollout.fail()
         if rollout.is_start:
             self._readiness.failed(reason, trace)
             self._failed_start = generation
             self._begin_shutdown("the start failed", Urgency.FAST, 1)
-            return
+            return True
         self.journal.warning("the reload failed; the service goes on as before")
         self._notifier.ready("the last reload failed")
         for child in [c for c in self.children if c.generation is generation and not c.ready_at]:
@@ -325,6 +319,7 @@ class Supervisor:
         self._let_go(rollout)
         for request in rollout.waiters:
             request.refuse(reason, traceback=trace)
+        return True
 
     def _let_go(self, rollout: Rollout) -> None:
         """End the processes of what a rollout removed; removed slots' queues stay served."""
@@ -334,10 +329,11 @@ class Supervisor:
                     self._retire_child(child, rollout.graceful)
             group.retire(slot)
         for group in rollout.leaving:
-            for child in group.children:
-                self._retire_child(child, rollout.graceful)
+            children = group.children
             for slot in group.sockets():
                 slot.close()
+            for child in children:
+                self._retire_child(child, rollout.graceful)
             self.groups.pop(group.name, None)
         template = self.accepted if rollout.phase is Phase.FAILED else rollout.generation
         if template is not None:
@@ -378,8 +374,8 @@ class Supervisor:
     def child_failed(self, child: Child, reason: str, trace: str) -> None:
         """Note why a worker cannot start."""
         line = f"{child} cannot start: {reason}"
-        self.journal.error(line, trace)
-        self._rollout_failed(child.generation, line, trace)
+        if not self._rollout_failed(child.generation, line, trace):
+            self.journal.error(line, trace)
 
     def child_ended(self, child: Child, how: str) -> None:
         """Free the slot, and see whether the end was wanted."""
@@ -388,14 +384,18 @@ class Supervisor:
         group.exits[how] += 1
         slot.forget(child)
         self._call_hook("on_worker_exit", [group.name, slot.id, child.pid, how])
-        if child.expected:
+        if child.expected or self.shutdown is not None:
             self.journal.info(f"{child} is gone ({how})")
             return
-        delay = group.backoff.exited(now)
+        # One that was never forked says something of the template, not of the Worker.
+        delay = TICK if child.pid is None else group.backoff.exited(now)
         slot.retry_at = now + delay
         again = f", next try in {delay:g} s" if delay else ""
-        last = f"; its last line: {child.outlet.last_line}" if child.outlet.last_line else ""
-        self.journal.error(f"{child} ended: {how}{again}{last}")
+        words = child.outlet.last_words
+        last = f"; its last line: {words}" if words else ""
+        # One that left in good order was asked to by somebody else, by a signal of its own.
+        note = self.journal.warning if how == "exit 0" else self.journal.error
+        note(f"{child} ended: {how}{again}{last}")
         if child.ready_at is None:
             reason = f"{child} ended while it started: {how}"
             self._rollout_failed(child.generation, reason)
@@ -412,6 +412,8 @@ class Supervisor:
                     generation.state = TemplateState.SERVING
                     if rollout is not None and rollout.phase is Phase.LOADING:
                         rollout.loaded(body.get("manifest"))
+                    elif Manifest.from_json(body.get("manifest")) != generation.manifest:
+                        self.journal.warning("the script declares other Workers now: reload it")
                 case "bound" if rollout is not None:
                     rollout.bound(body, message.fds)
                 case "failed":
@@ -425,15 +427,15 @@ class Supervisor:
 
     def _template_failed(self, generation: Generation, body: dict[str, Any]) -> None:
         reason, trace = text_of(body, "reason")[:1000], text_of(body, "traceback")
-        if self.rollout is not None and self.rollout.generation is generation:
-            self._rollout_failed(generation, reason, trace)
-        else:
+        if not self._rollout_failed(generation, reason, trace):
             self.journal.error(f"the template could not be made again: {reason}", trace)
 
     def template_ended(self, generation: Generation, how: str) -> None:
         """Fail the rollout that needed it, or have it made again."""
         self._rollout_failed(generation, f"the process that loads the script ended: {how}")
-        if generation is self.accepted and self.shutdown is None:
+        if self.shutdown is not None:
+            self.shutdown.template_gone()
+        elif generation is self.accepted:
             self.journal.error(f"the template ended: {how}")
 
     # -- the end
@@ -461,6 +463,8 @@ class Supervisor:
                 rollout.generation.retire()
             for request in rollout.waiters:
                 request.refuse("the service is stopping")
+        for request in self._reload_wanted or ():
+            request.refuse("the service is stopping")
         self._drain_all(self.shutdown)
 
     def _drain_all(self, shutdown: Shutdown) -> None:

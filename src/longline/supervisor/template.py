@@ -19,6 +19,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ..errors import LonglineError, StartError
+from ..exitcode import EXIT_START
 from . import fork, privilege
 from .channel import Channel, ChannelClosed, Message
 from .childlog import configure_child_logging
@@ -26,6 +27,8 @@ from .script import ScriptFailed, check_threads, run_script
 from .unixsock import bind_socket, unlink_sockets
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .link import WorkerLink
 
 __all__ = ["Family", "Template", "current", "main"]
@@ -53,7 +56,9 @@ class Template:
         self.order = order
         self.channel = Channel(fork.adopt_socket(order["channel"]))
         self._family: Family | None = None
-        self._forked: Message | None = None
+        self._link: WorkerLink | None = None
+        """Set in a forked worker: what it is, and its channel to the master."""
+        self._name = ""
         self._orders: deque[Message] = deque()
         self._relay = fork.ExitRelay() if order["relays"] else None
         self._retired = False
@@ -65,7 +70,9 @@ class Template:
             StartError: The user cannot be taken on.
         """
         order = self.order
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        # Signals to the whole group (a terminal, systemd) are the master's to act on; this
+        # process ends with its channel.
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         configure_child_logging(order["log"], order["log_level"], redirect=order["redirect"])
         fork.set_title(f"template {order['generation']} {order['script']}")
@@ -87,8 +94,8 @@ class Template:
 
     def serve(self, family: Family) -> NoReturn:
         """Take over from `longline.run()`: never returns to the script."""
-        if self._forked is not None:
-            self._run_forked(family)
+        if self._link is not None:
+            fork.serve(family, self._name, self._link)
         check_threads()
         self._family = family
         self._send({"event": "manifest", "manifest": family.manifest()})
@@ -102,14 +109,12 @@ class Template:
         trace = error.trace if isinstance(error, ScriptFailed) else ""
         self._send({"event": "failed", "reason": str(error), "traceback": trace[-60_000:]})
 
-    def _send(self, body: dict[str, Any]) -> None:
-        self.channel.send(body)
-        while not self.channel.flush():
-            select.select([], [self.channel], [])
+    def _send(self, body: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        self.channel.send_all(body, fds)
 
     def _obey(self) -> NoReturn:
         while not self._retired or (self._relay and self._relay.has_children()):
-            select.select([self.channel.fileno(), *self._relay_fds()], [], [])
+            self._wait()
             for pid, status in self._relay.take() if self._relay else ():
                 self._send({"event": "exited", "pid": pid, "status": status})
             try:
@@ -120,8 +125,13 @@ class Template:
                 self._handle(self._orders.popleft())
         os._exit(0)
 
-    def _relay_fds(self) -> list[int]:
-        return [self._relay.fileno()] if self._relay is not None else []
+    def _wait(self) -> None:
+        """Wait for an order, or for the end of a child."""
+        poll = select.poll()
+        poll.register(self.channel.fileno(), select.POLLIN)
+        if self._relay is not None:
+            poll.register(self._relay.fileno(), select.POLLIN)
+        poll.poll()
 
     def _handle(self, message: Message) -> None:
         body = message.body
@@ -146,7 +156,8 @@ class Template:
         if self._family is not None:
             try:
                 self._family.call_hook(name, arguments)
-            except Exception:
+            except BaseException:
+                # sys.exit() in a hook, too: a template that ends costs the service its forks.
                 _log.exception("the hook %s raised", name)
         self._send({"event": "hooked", "name": name})
 
@@ -157,7 +168,7 @@ class Template:
             self._send({"event": "bound", "listen": body["listen"], "error": str(error)})
             return
         answer = {"event": "bound", "listen": body["listen"], "inode": inode}
-        self.channel.send(answer, [sock.fileno()])
+        self._send(answer, [sock.fileno()])
         sock.close()
 
     def _fork(self, message: Message) -> None:
@@ -168,14 +179,15 @@ class Template:
         except OSError as error:
             _log.error("no worker could be forked: %s", error)
             return
-        self._leave(message)
+        self._leave()
+        self._name = message.body["worker"]
+        self._link = fork.enter(message, self.order)
         if self._family is not None:
-            self._run_forked(self._family)
-        self._load_forked()
+            fork.serve(self._family, self._name, self._link)
+        self._load_forked(self._link)
 
-    def _leave(self, message: Message) -> None:
+    def _leave(self) -> None:
         """Drop in the new worker what belongs to the template and to other workers."""
-        self._forked = message
         self.channel.close()
         for order in self._orders:
             for fd in order.fds:
@@ -184,21 +196,16 @@ class Template:
         if self._relay is not None:
             self._relay.close()
 
-    def _run_forked(self, family: Family) -> NoReturn:
-        message = self._forked
-        if message is None:
-            os._exit(fork.EXIT_BUG)
-        fork.run_worker(family, message, self.order)
-
     # -- preload=False: this process stays empty, each child imports for itself.
 
     def _serve_unloaded(self) -> NoReturn:
         """Learn the manifest from a child that imports and exits, then obey."""
         ours, theirs = Channel.pair()
+        parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             ours.close()
-            _probe(self, Channel(theirs))
+            _probe(self, Channel(theirs), parent)
         theirs.close()
         channel = Channel(ours)
         messages: list[Message] = []
@@ -216,14 +223,15 @@ class Template:
             os._exit(1)
         self._obey()
 
-    def _load_forked(self) -> NoReturn:
+    def _load_forked(self, link: WorkerLink) -> NoReturn:
         """Import the script in a worker that was forked from an empty template."""
         try:
             run_script(self.order["script"], self.order["argv"])
+            link.failed("the script ended without calling longline.run()", "")
         except StartError as error:
             trace = error.trace if isinstance(error, ScriptFailed) else ""
-            _log.error("%s\n%s", error, trace)
-        os._exit(fork.EXIT_START)
+            link.failed(str(error), trace)
+        os._exit(EXIT_START)
 
 
 class _Probe:
@@ -233,20 +241,21 @@ class _Probe:
         self.channel = channel
 
     def serve(self, family: Family) -> NoReturn:
-        self.channel.send({"event": "manifest", "manifest": family.manifest()})
+        self.channel.send_all({"event": "manifest", "manifest": family.manifest()})
         os._exit(0)
 
 
-def _probe(template: Template, channel: Channel) -> NoReturn:
+def _probe(template: Template, channel: Channel, parent: int) -> NoReturn:
     global _current
     template.channel.sock.close()
+    fork.die_with_parent(parent, signal.SIGKILL)
     _current = _Probe(channel)
     try:
         run_script(template.order["script"], template.order["argv"])
         raise StartError("the script ended without calling longline.run()")
     except StartError as error:
         trace = error.trace if isinstance(error, ScriptFailed) else ""
-        channel.send({"event": "failed", "reason": str(error), "traceback": trace[-60_000:]})
+        channel.send_all({"event": "failed", "reason": str(error), "traceback": trace[-60_000:]})
     os._exit(1)
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .. import timer
 from ..application import app
 from ..connection import live_hosts
+from ..exitcode import EXIT_START
 from ..loop import new_event_loop
 from ..osproc import open_descriptors, raise_descriptor_limit
 from .report import write_rows
@@ -40,7 +41,6 @@ ORPHAN_TIMEOUT = 3.0
 """Seconds that a process whose master died gets to finish what is in work."""
 CANCEL_TIMEOUT = 1.0
 """Seconds that a start hook gets to take note of its cancellation."""
-EXIT_START = 3
 
 
 class Order(Protocol):
@@ -218,12 +218,12 @@ class _Process:
             case "return" if serving is not None:
                 serving.give_back(body["slot"])
             case "quiesce":
-                timer.pause_all()
+                timer.pause_repeating()
                 self._link.quiesced()
             case "resume":
-                timer.resume_all()
+                timer.resume_repeating()
             case "drain":
-                self._drain(body["reason"], body["timeout"], body["grace"], body["spread"])
+                self._drain(body)
             case "reload":
                 self._keep(self._loop.create_task(self._on_reload()))
             case "connections" if fds:
@@ -243,18 +243,25 @@ class _Process:
 
     # -- leaving
 
-    def _drain(self, reason: str, timeout: float, grace: float, spread: float) -> None:
+    def _drain(self, body: dict[str, Any]) -> None:
+        """Begin to leave; asked again, only the deadline changes.
+
+        Args:
+            body: `reason`, `timeout`, `grace`, `spread` and `last`, as in `Serving.leave`.
+        """
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = self._loop.call_later(max(0.0, timeout), self._time_is_up)
+        self._deadline = self._loop.call_later(max(0.0, body["timeout"]), self._time_is_up)
         if self._leaving is None:
-            self._leaving = self._loop.create_task(self._leave(reason, grace, spread))
+            self._leaving = self._loop.create_task(self._leave(body))
 
-    async def _leave(self, reason: str, grace: float, spread: float) -> None:
-        timer.cancel_all()
+    async def _leave(self, body: dict[str, Any]) -> None:
+        timer.cancel_repeating()
         for serving in self._servings:
             serving.on_empty = self._check_empty
-            await serving.leave(reason, grace=grace, spread=spread)
+            await serving.leave(
+                body["reason"], grace=body["grace"], spread=body["spread"], last=body["last"]
+            )
         self._check_empty()
 
     def _check_empty(self) -> None:
@@ -278,9 +285,14 @@ class _Process:
             signal.setitimer(signal.ITIMER_REAL, ORPHAN_TIMEOUT + 1.0)
             self._loop.call_soon_threadsafe(self._orphaned)
         else:
-            timeout = self._worker.limits.stop_timeout
-            self._loop.call_soon_threadsafe(self._drain, "stop", timeout, 0.0, 0.0)
+            # Somebody signalled this process alone: the master will start another one.
+            order = _stop_within(self._worker.limits.stop_timeout)
+            self._loop.call_soon_threadsafe(self._drain, order)
 
     def _orphaned(self) -> None:
         _log.error("the master is gone: this process ends")
-        self._drain("stop", ORPHAN_TIMEOUT, 0.0, 0.0)
+        self._drain(_stop_within(ORPHAN_TIMEOUT, last=True))
+
+
+def _stop_within(timeout: float, *, last: bool = False) -> dict[str, Any]:
+    return {"reason": "stop", "timeout": timeout, "grace": 0.0, "spread": 0.0, "last": last}

@@ -189,29 +189,32 @@ class Serving:
 
     # -- leaving
 
-    def stop_accepting(self) -> None:
+    def stop_accepting(self, *, last: bool = False) -> None:
         """Close this process's copies of the listening sockets.
 
-        Those that it opened itself nobody else reads: who waits in their queues is let in.
+        Args:
+            last: Whether nobody else will read their queues; who waits there is let in first.
+                Sockets that this process opened itself nobody else reads in any case.
         """
         for key, listener in self._listeners.items():
-            if key is not None and key < 0:
+            if last or (key is not None and key < 0):
                 listener.accept_waiting()
             listener.close()
         self._listeners.clear()
 
-    async def leave(self, reason: str, *, grace: float, spread: float) -> None:
+    async def leave(self, reason: str, *, grace: float, spread: float, last: bool = False) -> None:
         """Let go of every connection, in good order; what is in work is finished first.
 
         Args:
             reason: "stop" or "reload"; a WebSocket peer is told 1001 or 1012.
             grace: Seconds of quiet after which an idle connection is closed.
             spread: Seconds over which WebSocket closes are spread.
+            last: Whether no other process will serve what waits in the sockets' queues.
         """
         if self.draining:
             return
         self.draining = True
-        self.stop_accepting()
+        self.stop_accepting(last=last)
         if self._admitting:
             await asyncio.wait(self._admitting)
         if self._started:

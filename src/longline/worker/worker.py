@@ -34,6 +34,14 @@ __all__ = ["Handlers", "Worker"]
 
 PROCESS_HOOKS = ("on_start", "on_stop", "on_reload")
 WEB_SCHEMES = ("http", "websocket")
+HEARING = (
+    "on_message",
+    "on_connect",
+    "on_websocket_connect",
+    "on_websocket_connected",
+    "on_websocket_message",
+)
+"""The handlers that hear of a peer, and may answer it or give it handlers of its own."""
 
 
 class Handlers(Callbacks):
@@ -63,7 +71,7 @@ class Worker:
     Args:
         listen: Address (`scheme://host:port`, `scheme+unix:///path`, ...); None for a Worker
             without a listener, which runs timers, consumers or clients.
-        name: How it is shown, and matched at a reload; by default the address.
+        name: How it is shown, and matched at a reload; by default the address as written.
         count: Processes, at least 1; "auto" takes the processors that we may use.
         user: Whom its processes become after the fork; needs a service started as root.
         reloadable: False keeps processes and connections over a reload; `on_reload` runs.
@@ -81,37 +89,38 @@ class Worker:
     Raises:
         AddressError: The address cannot be understood.
         ConfigurationError: An option is unknown or out of bounds.
+        TypeError: A handler does not take the arguments that it will be called with.
     """
 
-    on_start = Hook["Callable[[Worker], Any]"]("handlers")
+    on_start = Hook["Callable[[Worker], Any]"]("handlers", "worker")
     """`on_start(worker)`: in each process, before it accepts; resources belong here."""
-    on_stop = Hook["Callable[[Worker], Any]"]("handlers")
+    on_stop = Hook["Callable[[Worker], Any]"]("handlers", "worker")
     """`on_stop(worker)`: in each process that leaves, while its connections still live."""
-    on_reload = Hook["Callable[[Worker], Any]"]("handlers")
+    on_reload = Hook["Callable[[Worker], Any]"]("handlers", "worker")
     """`on_reload(worker)`: at a reload, in the processes of a Worker that is not reloadable."""
-    on_connect = Hook["Callable[[Any], Any]"]("handlers")
+    on_connect = Hook["Callable[[Any], Any]"]("handlers", "conn")
     """`on_connect(conn)`: a peer is there; for WebSocket, after the handshake."""
-    on_message = Hook["Callable[[Any, Any], Any]"]("handlers")
+    on_message = Hook["Callable[[Any, Any], Any]"]("handlers", "conn, message")
     """`on_message(conn, message)`: one message; what it returns is sent."""
-    on_close = Hook["Callable[[Any], Any]"]("handlers")
+    on_close = Hook["Callable[[Any], Any]"]("handlers", "conn")
     """`on_close(conn)`: exactly once, whatever closed the connection."""
-    on_error = Hook["Callable[[Any, Exception], Any]"]("handlers")
+    on_error = Hook["Callable[[Any, Exception], Any]"]("handlers", "conn, error")
     """`on_error(conn, error)`: a handler raised, or a send failed."""
-    on_buffer_full = Hook["Callable[[Any], Any]"]("handlers")
+    on_buffer_full = Hook["Callable[[Any], Any]"]("handlers", "conn")
     """`on_buffer_full(conn)`: the peer takes less than it is sent."""
-    on_buffer_drain = Hook["Callable[[Any], Any]"]("handlers")
+    on_buffer_drain = Hook["Callable[[Any], Any]"]("handlers", "conn")
     """`on_buffer_drain(conn)`: the peer has caught up."""
-    on_websocket_connect = Hook["Callable[[Any, Any], Any]"]("handlers")
+    on_websocket_connect = Hook["Callable[[Any, Any], Any]"]("handlers", "conn, request")
     """`on_websocket_connect(conn, request)`: before the 101; return a Response to refuse."""
-    on_websocket_connected = Hook["Callable[[Any, Any], Any]"]("handlers")
+    on_websocket_connected = Hook["Callable[[Any, Any], Any]"]("handlers", "conn, request")
     """`on_websocket_connected(conn, request)`: the WebSocket is open."""
-    on_websocket_message = Hook["Callable[[Any, Any], Any]"]("handlers")
+    on_websocket_message = Hook["Callable[[Any, Any], Any]"]("handlers", "conn, message")
     """`on_websocket_message(conn, message)`: str or bytes; makes an `http` Worker upgrade."""
-    on_websocket_close = Hook["Callable[[Any, int, str], Any]"]("handlers")
+    on_websocket_close = Hook["Callable[[Any, int, str], Any]"]("handlers", "conn, code, reason")
     """`on_websocket_close(conn, code, reason)`: before `on_close`; 1006 without a close frame."""
-    on_websocket_ping = Hook["Callable[[Any, bytes], Any]"]("handlers")
+    on_websocket_ping = Hook["Callable[[Any, bytes], Any]"]("handlers", "conn, payload")
     """`on_websocket_ping(conn, payload)`: the pong is on its way already."""
-    on_websocket_pong = Hook["Callable[[Any, bytes], Any]"]("handlers")
+    on_websocket_pong = Hook["Callable[[Any, bytes], Any]"]("handlers", "conn, payload")
     """`on_websocket_pong(conn, payload)`: an answer to a ping."""
 
     def __init__(
@@ -134,6 +143,7 @@ class Worker:
     ) -> None:
         self.address: Address | None = None if listen is None else parse_address(listen)
         self.name = name or listen or "none"
+        self.named = bool(name)
         self.count = _checked_count(count)
         self.user = user
         self.reloadable = bool(reloadable)
@@ -144,7 +154,9 @@ class Worker:
         self.concurrent = bool(concurrent)
         self.cancel_on_close = bool(cancel_on_close)
         self.origins = None if origins is None else check_origins(origins)
-        self.handlers = Handlers(**_take_handlers(options))
+        self.handlers = Handlers()
+        for handler in (*CALLBACKS, *PROCESS_HOOKS):
+            setattr(self, handler, options.pop(handler, None))
         self._idle_asked = "idle_timeout" in options
         self.limits = _worker_limits(options)
         self.connection_kind = self._choose_protocol(protocol)
@@ -232,6 +244,7 @@ class Worker:
         """
         if self.serving_here is not None:
             raise RuntimeError(f"{self.name} serves here already")
+        app.served()
         opened = open_sockets(self)
         serving = Serving(self)
         try:
@@ -287,6 +300,14 @@ class Worker:
         return self.limits.replace(idle_timeout=None)
 
     @property
+    def deaf(self) -> bool:
+        """Whether it listens, but no handler would ever hear of what arrives."""
+        handlers = self.handlers
+        return self.address is not None and not any(
+            getattr(handlers, name) is not None for name in HEARING
+        )
+
+    @property
     def _serving(self) -> Serving:
         if self.serving_here is None:
             raise RuntimeError(f"{self.name} does not serve in this process (yet)")
@@ -296,8 +317,8 @@ class Worker:
         serving = self._serving
         if serving.processes > 1:
             raise RuntimeError(
-                f"{self.name} has {serving.processes} processes; messages to all of them need "
-                "the hub, which is not there yet: use count=1"
+                "broadcast() and rooms reach one process only so far, and "
+                f"{self.name} has {serving.processes}: use count=1"
             )
         return serving
 
@@ -328,11 +349,6 @@ def _checked_threads(threads: int) -> int:
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
         raise ConfigurationError(f"threads is a whole number from 0 on, not {threads!r}")
     return threads
-
-
-def _take_handlers(options: dict[str, Any]) -> dict[str, Any]:
-    names = (*CALLBACKS, *PROCESS_HOOKS)
-    return {name: options.pop(name) for name in names if name in options}
 
 
 def _worker_limits(options: dict[str, Any]) -> Limits:

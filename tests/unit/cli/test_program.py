@@ -97,6 +97,31 @@ def test_wrong_usage_is_one_line_and_code_2(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["app.py", "start"], "the command comes first: longline start app.py "),
+        (["a b.py", "stop", "-g"], "the command comes first: longline stop 'a b.py' -g "),
+        (["app.py"], "a command is missing: longline start app.py "),
+        (["app.py", "-d"], "a command is missing: longline start app.py -d "),
+        (["none.py", "fly"], "No such command 'none.py'."),
+    ],
+)
+def test_words_the_wrong_way_round_are_put_right(
+    words: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program.run(words) == 2
+    assert capsys.readouterr().err.startswith(f"longline: error: {text}")
+
+
+def test_one_worker_is_no_plural(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _answer(monkeypatch, {"ok": True, "workers": 1})
+    assert program.run(["reload", "app.py"]) == 0
+    assert capsys.readouterr().out == "reloaded: 1 worker ready\n"
+
+
 def test_no_command_shows_the_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.run([]) == 2
     assert "Commands:" in capsys.readouterr().err

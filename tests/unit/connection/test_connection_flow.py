@@ -234,3 +234,15 @@ async def test_send_behind_a_handed_on_end_is_false(lab: Lab) -> None:
     server.half_close()
     await server.gone()
     await client.gone()
+
+
+@pytest.mark.parametrize("name", ["drain", "wait_closed"])
+@on_loop
+async def test_coroutines_of_a_connection_are_refused_in_another_loop(lab: Lab, name: str) -> None:
+    peer = await lab.connect()
+
+    def elsewhere() -> None:
+        with pytest.raises(RuntimeError, match=f"{name}.. is awaited in the connection's own loop"):
+            asyncio.run(getattr(peer.conn, name)())
+
+    await lab.loop.run_in_executor(None, elsewhere)

@@ -313,14 +313,141 @@ async def test_handler_of_one_connection_overrides_the_workers(lab: Lab) -> None
     assert await peer.until(b"\n") == b"X\n"
 
 
-@on_loop
-async def test_handler_cancelled_by_somebody_closes_the_connection(lab: Lab) -> None:
-    async def cancelled(conn: Any, message: str) -> None:
-        raise asyncio.CancelledError
+async def awaits_what_was_cancelled(conn: Any, message: Any) -> None:
+    waiting = asyncio.get_running_loop().create_future()
+    waiting.cancel()
+    await waiting
 
-    peer = await lab.connect(on_message=cancelled)
+
+def asks_what_was_cancelled(conn: Any, message: Any) -> None:
+    waiting = asyncio.get_running_loop().create_future()
+    waiting.cancel()
+    waiting.result()
+
+
+async def cancels_itself(conn: Any, message: Any) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+
+
+def leaves(conn: Any, message: Any) -> None:
+    raise SystemExit(3)
+
+
+async def leaves_later(conn: Any, message: Any) -> None:
+    await asyncio.sleep(0)
+    raise SystemExit(3)
+
+
+class _Odd(BaseException):
+    """Neither an Exception nor one of those that Python knows."""
+
+
+async def raises_something_odd(conn: Any, message: Any) -> None:
+    raise _Odd
+
+
+FAILING = [awaits_what_was_cancelled, asks_what_was_cancelled, cancels_itself, leaves,
+           leaves_later, raises_something_odd]  # fmt: skip
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+@pytest.mark.parametrize("scheme", ["text", "http"])
+@pytest.mark.parametrize("handler", FAILING)
+@on_loop
+async def test_whatever_ends_a_handler_is_reported_and_ends_its_connection_only(
+    lab: Lab, handler: Any, scheme: str, concurrent: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors: list[BaseException] = []
+    peer = await lab.connect(
+        scheme,
+        on_message=handler,
+        concurrent=concurrent,
+        on_error=lambda conn, error: errors.append(error),
+    )
+    await peer.send(b"x\n" if scheme == "text" else b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    said = await peer.rest()
+    assert said.startswith(b"HTTP/1.1 500 ") if scheme == "http" else said == b""
+    peer.half_close()
+    await peer.gone()
+    assert peer.host.stats.reasons == {"handler_error": 1}
+    assert peer.host.stats.handler_errors == len(errors) == 1
+    (record,) = (one for one in caplog.records if one.levelno == logging.ERROR)
+    assert record.exc_info is not None
+    assert record.exc_info[1] is errors[0]
+    if "cancel" in handler.__name__ and handler is not asks_what_was_cancelled:
+        assert str(errors[0]) == "the handler was cancelled"
+    # The loop is alive, and so is everybody else.
+    other = await lab.connect(on_message=echo)
+    await other.send(b"y\n")
+    assert await other.until(b"\n") == b"y\n"
+
+
+@on_loop
+async def test_system_exit_in_a_thread_ends_its_connection_only(lab: Lab) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        peer = await lab.connect(on_message=leaves, executor=executor)
+        await peer.send(b"x\n")
+        assert await peer.rest() == b""
+        assert peer.host.stats.handler_errors == 1
+
+
+@pytest.mark.parametrize("handler", [one for one in FAILING if one is not cancels_itself])
+@on_loop
+async def test_whatever_ends_a_handler_outside_the_order_is_counted(
+    lab: Lab, handler: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer = await lab.connect(on_close=lambda conn: handler(conn, ""))
+    peer.close()
+    await lab.until(lambda: peer.host.stats.handler_errors)
+    assert "a handler failed" in caplog.text
+
+
+@on_loop
+async def test_handler_that_is_cancelled_with_its_connection_is_no_failure(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[str] = []
+
+    async def waits(conn: Any, message: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(message)
+
+    peer = await lab.connect(on_message=waits, cancel_on_close=True)
     await peer.send(b"x\n")
-    assert await peer.rest() == b""
+    await lab.until(lambda: peer.conn.stats.messages_in)
+    await lab.turns()
+    peer.close()
+    await lab.until(lambda: ended)
+    await lab.turns()
+    assert peer.host.stats.handler_errors == 0
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_keyboard_interrupt_of_a_handler_ends_the_loop(lab: Lab, later: bool) -> None:
+    def interrupted(conn: Any, message: str) -> Any:
+        async def work() -> None:
+            raise KeyboardInterrupt
+
+        if later:
+            return work()
+        raise KeyboardInterrupt
+
+    async def talk() -> None:
+        peer = await lab.connect(on_message=interrupted)
+        await peer.send(b"x\n")
+        await peer.gone()
+
+    talking = lab.loop.create_task(talk())
+    with pytest.raises(KeyboardInterrupt):
+        lab.loop.run_until_complete(talking)
+    talking.cancel()
+    lab.complaints.clear()
 
 
 @on_loop

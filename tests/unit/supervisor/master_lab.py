@@ -14,9 +14,19 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from longline import osproc
-from longline.supervisor import child, commands, nursery, report, supervisor, unixsock
+from longline.supervisor import (
+    child,
+    commands,
+    generation,
+    nursery,
+    report,
+    rollout,
+    supervisor,
+    unixsock,
+)
 from longline.supervisor.channel import Channel, ChannelClosed, Message
 from longline.supervisor.generation import Generation, TemplateState
+from longline.supervisor.guardian import Guardian
 from longline.supervisor.log import LogWriter
 from longline.supervisor.nursery import Nursery
 from longline.supervisor.outlet import Outlet
@@ -218,11 +228,13 @@ class Lab:
         rundir = RunDirectory(tmp_path / "run")
         rundir.control.mkdir(parents=True)
         self.settings = Settings("app.py", quiet=True)
-        self.master = Supervisor(self.settings, rundir, self.writer, Notifier({}), Activation([]))
+        self.master = Supervisor(
+            self.settings, rundir, self.writer, Notifier({}), Activation([]), Guardian(-1)
+        )
 
     def _replace_the_system(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = types.SimpleNamespace(monotonic=lambda: self.now, time=lambda: self.now)
-        for module in (supervisor, nursery, commands, report):
+        for module in (supervisor, nursery, commands, report, rollout, generation):
             monkeypatch.setattr(module, "time", clock)
         monkeypatch.setattr(commands, "SignalQueue", Signals)
         monkeypatch.setattr(osproc, "set_child_subreaper", lambda: True)

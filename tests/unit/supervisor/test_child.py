@@ -122,6 +122,7 @@ def test_a_reload_keeps_grace_and_spread_within_the_deadline(lab: Lab) -> None:
     lab.reload()
     assert old.orders[-1] == {
         "do": "drain", "reason": "reload", "timeout": 3, "grace": 1.5, "spread": 1.5,
+        "last": False,
     }  # fmt: skip
 
 

@@ -106,6 +106,12 @@ def test_the_banner_of_a_daemon_says_how_to_stop_it_and_where_its_log_is() -> No
     assert lines[-1].endswith("longline stop /srv/chat.py")
 
 
+def test_the_command_in_the_banner_can_be_pasted_into_a_shell() -> None:
+    status = _status(_worker(), mode="daemon")
+    status["service"]["script"] = "/srv/my chat;x.py"
+    assert banner(status).endswith("longline stop '/srv/my chat;x.py'")
+
+
 def test_an_address_that_is_the_name_is_shown_once() -> None:
     address = "http://127.0.0.1:80"
     assert banner(_status(_worker(name=address, listen=address))).count(address) == 1

@@ -341,6 +341,19 @@ def test_p9_many_reloads_asked_for_at_once_are_at_most_one_more(lab: Lab) -> Non
     assert lab.master.reloads == 3
 
 
+def test_e17_a_reload_that_does_not_get_loaded_gives_way_to_a_newer_one(lab: Lab) -> None:
+    lab.start(worker())
+    lab.loads_by_itself = False
+    lab.master.reload()
+    lab.turn(3)
+    hung = lab.master.rollout
+    lab.turn(6, seconds=1)
+    lab.loads_by_itself = True
+    lab.master.reload()
+    lab.until(lambda: lab.master.reloads == 1)
+    assert lab.master.rollout is not hung
+
+
 def test_at_most_two_generations_drain(lab: Lab) -> None:
     lab.start(worker())
     for _ in range(4):

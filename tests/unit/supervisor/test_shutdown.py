@@ -25,6 +25,20 @@ def test_patience_only_ever_falls() -> None:
     assert not stop.hurry(Urgency.GRACEFUL)
     assert stop.hurry(Urgency.FAST)
     assert not stop.hurry(Urgency.PLAIN)
-    assert stop.hurry()
+    assert stop.hurry(Urgency.PLAIN, escalate=True)
     assert stop.urgency is Urgency.NOW
-    assert not stop.hurry()
+    assert not stop.hurry(Urgency.PLAIN, escalate=True)
+
+
+def test_a_signal_asks_for_its_own_urgency_at_least() -> None:
+    stop = Shutdown("x", Urgency.GRACEFUL, 0, 3600)
+    assert stop.hurry(Urgency.FAST, escalate=True)
+    assert stop.urgency is Urgency.FAST
+
+
+def test_the_last_steps_end_when_their_template_does() -> None:
+    stop = Shutdown("x", Urgency.PLAIN, 0, 3600, hook=lambda: True)
+    assert not stop.advance(1.0, drained=True)
+    assert not stop.over
+    stop.template_gone()
+    assert stop.over

@@ -9,6 +9,7 @@ import pytest
 from longline import Worker, app
 from longline.errors import AddressError, ConfigurationError
 from longline.limits import LIMITS
+from longline.worker.serving import Serving
 
 
 def test_the_name_is_the_address_unless_it_is_given() -> None:
@@ -83,4 +84,14 @@ def test_outside_of_a_process_that_serves_it_there_is_nothing_to_send_to() -> No
     worker = Worker(count=2)
     for call in (lambda: worker.broadcast("x"), lambda: worker.to("r"), lambda: worker.id):
         with pytest.raises(RuntimeError, match="does not serve"):
+            call()
+
+
+def test_several_processes_cannot_be_reached_from_one_yet() -> None:
+    worker = Worker(name="b", count=4)
+    serving = worker.serving_here = Serving.__new__(Serving)
+    serving.processes = 4
+    text = r"broadcast\(\) and rooms reach one process only so far, and b has 4: use count=1"
+    for call in (lambda: worker.broadcast("x"), lambda: worker.to("r")):
+        with pytest.raises(RuntimeError, match=text):
             call()

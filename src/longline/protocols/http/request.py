@@ -48,12 +48,19 @@ class Request:
         trailers: Iterable[tuple[bytes, bytes]] = (),
         max_fields: int | None = None,
     ) -> None:
-        self._head = head
+        self._head: RequestHead | _PackedHead = head
         self._trailers = trailers
         self._max_fields = max_fields
         self.method = head.method
         self.body = body
         self.keep_alive = head.keep_alive
+
+    def compact(self) -> None:
+        """Shrink to what is needed to decode everything anew, for who keeps it for long."""
+        for name in _DECODED:
+            vars(self).pop(name, None)
+        if not isinstance(self._head, _PackedHead):
+            self._head = _PackedHead(self._head)
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target!r}>"
@@ -190,6 +197,31 @@ class Request:
                 name, _, value = pair.partition(b"=")
                 fields.setdefault(_form_text(name), []).append(_form_text(value))
         return fields
+
+
+_DECODED = tuple(
+    name for name, value in vars(Request).items() if isinstance(value, cached_property)
+)
+
+
+class _PackedHead:
+    """A head whose fields are one piece of bytes: what a `Request` asks of a `RequestHead`."""
+
+    __slots__ = ("_lines", "host", "minor", "target", "upgrade")
+
+    def __init__(self, head: RequestHead) -> None:
+        self.minor = head.minor
+        self.target = head.target
+        self.host = head.host
+        self.upgrade = head.upgrade
+        # No line feed is in a name or a value, no colon in a name.
+        self._lines = b"\n".join(name + b":" + value for name, value in head.fields)
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Names and values as they came, in order."""
+        pairs = (line.partition(b":") for line in self._lines.split(b"\n") if line)
+        return [(name, value) for name, _, value in pairs]
 
 
 def _form_text(encoded: bytes) -> str:

@@ -1,21 +1,8 @@
-"""Vectors of tests/corpus/http, and a driver that feeds a server codec in pieces.
-
-A vector is two files of one name. `NAME.http` holds the bytes: line ends of the file are
-not part of them, and a backslash escapes (`\\r \\n \\t \\\\ \\xNN`). `NAME.py` says what they are:
-its docstring what is tried (with the row of the hardening list), `limits` the limits that
-differ from the defaults, and
-
-    valid/      `requests`: a dict for each request, of attributes of `Request`
-    invalid/    `status`: that of the refusal; `requests`: how many are served before it;
-                `eof`: whether it is the end of the stream that is refused
-"""
+"""A driver that feeds a server codec in pieces, and the vectors of tests/corpus/http."""
 
 from __future__ import annotations
 
-import re
-import runpy
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,45 +11,17 @@ from longline.errors import RemoteProtocolError
 from longline.limits import Limits
 from longline.protocols.http import HttpServer, Request
 
+from ....corpus import http_vectors
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-CORPUS = Path(__file__).parents[3] / "corpus" / "http"
-
-_ESCAPES = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"\\": b"\\"}
-
-
-def unescape(text: bytes) -> bytes:
-    def replace(match: re.Match[bytes]) -> bytes:
-        code = match[1]
-        return bytes.fromhex(code[1:].decode()) if code[:1] == b"x" else _ESCAPES[code]
-
-    return re.sub(rb"\\(x[0-9a-f]{2}|.)", replace, text.replace(b"\n", b""))
-
-
-@dataclass
-class Vector:
-    name: str
-    data: bytes
-    limits: dict[str, Any] = field(default_factory=dict)
-    requests: Any = 0
-    status: int = 0
-    eof: bool = False
-
-
-def load(kind: str) -> Iterator[Vector]:
-    for path in sorted((CORPUS / kind).glob("*.http")):
-        values = runpy.run_path(str(path.with_suffix(".py")))
-        keys = ("limits", "requests", "status", "eof")
-        known = {key: values[key] for key in keys if key in values}
-        yield Vector(path.stem, unescape(path.read_bytes()), **known)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for kind in ("valid", "invalid"):
         name = f"{kind}_vector"
         if name in metafunc.fixturenames:
-            vectors = list(load(kind))
+            vectors = http_vectors(kind)
             metafunc.parametrize(name, vectors, ids=[vector.name for vector in vectors])
 
 

@@ -38,6 +38,30 @@ def test_parts_of_a_request():
     assert request.connection is None
 
 
+def test_a_compact_request_says_what_it_said_before():
+    fields = (b"Accept:  x ", b"X-A: 1:2", b"x-a:", b"Cookie: a=b", b"Upgrade: websocket",
+              b"Connection: upgrade")  # fmt: skip
+    names = ("method", "target", "raw_path", "path", "query_string", "query", "version", "host",
+             "body", "text", "keep_alive", "upgrade", "cookies")  # fmt: skip
+    request = make(b"/a%20b?c=d&c=e", *fields, body=b"hello")
+    request.user = "somebody"
+
+    def said():
+        return (
+            [getattr(request, name) for name in names],
+            request.headers.raw,
+            list(request.trailers.raw),
+            request.query_all("c"),
+            request.user,
+        )
+
+    before = said()
+    for _ in range(2):
+        request.compact()
+        assert "headers" not in vars(request)
+        assert said() == before
+
+
 def test_repr_is_one_line_of_printable_text():
     assert repr(make(b"/\x80")) == "<Request GET '/\\x80'>"
 

@@ -1,7 +1,13 @@
-"""The vectors of tests/corpus/http, as bytes for a socket.
+"""Vectors of what a peer may send, and their loader.
 
-`NAME.http` holds the bytes: line ends of the file are not part of them, and a backslash
-escapes. `NAME.py` says what they are (`limits`, `requests`, `status`, `eof`).
+A vector of `http` is two files of one name. `NAME.http` holds the bytes: line ends of the file
+are not part of them, and a backslash escapes (`\\r \\n \\t \\\\ \\xNN`). `NAME.py` says what they
+are: its docstring what is tried (with the row of the hardening list), `limits` the limits that
+differ from the defaults, and
+
+    valid/      `requests`: a dict for each request, of attributes of `Request`
+    invalid/    `status`: that of the refusal; `requests`: how many are served before it;
+                `eof`: whether it is the end of the stream that is refused
 """
 
 from __future__ import annotations
@@ -12,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-CORPUS = Path(__file__).parents[1] / "corpus" / "http"
+HTTP = Path(__file__).parent / "http"
 
 _ESCAPES = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"\\": b"\\"}
 
@@ -29,14 +35,13 @@ class Vector:
     eof: bool = False
 
 
-def vectors(kind: str) -> list[Vector]:
+def http_vectors(kind: str) -> list[Vector]:
     """Return the vectors of "valid" or "invalid", by name."""
     found = []
-    for path in sorted((CORPUS / kind).glob("*.http")):
+    for path in sorted((HTTP / kind).glob("*.http")):
         values = runpy.run_path(str(path.with_suffix(".py")))
-        known = {
-            key: values[key] for key in ("limits", "requests", "status", "eof") if key in values
-        }
+        keys = ("limits", "requests", "status", "eof")
+        known = {key: values[key] for key in keys if key in values}
         found.append(Vector(path.stem, _unescape(path.read_bytes()), **known))
     return found
 
