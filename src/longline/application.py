@@ -44,7 +44,7 @@ class Application:
     """
 
     def __init__(self) -> None:
-        self.name = "longline"
+        self.name: str = "longline"
         self.settings: dict[str, Any] = {}
         """Free for the application's own configuration."""
         self.limits: dict[str, float | None] = {}
@@ -166,5 +166,5 @@ def _declared_by_script() -> bool:
     return frame.f_globals.get("__name__") == "__main__" and "__file__" in frame.f_globals
 
 
-app = Application()
+app: Application = Application()
 """The application of this process."""

@@ -96,16 +96,16 @@ class RequestHead:
     def __init__(
         self, method: str, target: bytes, minor: int, fields: list[tuple[bytes, bytes]]
     ) -> None:
-        self.method = method
-        self.target = target
-        self.minor = minor
-        self.fields = fields
+        self.method: str = method
+        self.target: bytes = target
+        self.minor: int = minor
+        self.fields: list[tuple[bytes, bytes]] = fields
         self.host: bytes | None = None
-        self.content_length = 0
-        self.chunked = False
-        self.keep_alive = minor == 1
-        self.expectation = b""
-        self.upgrade = b""
+        self.content_length: int = 0
+        self.chunked: bool = False
+        self.keep_alive: bool = minor == 1
+        self.expectation: bytes = b""
+        self.upgrade: bytes = b""
 
 
 def parse_head(head: bytes, max_headers: int) -> RequestHead:

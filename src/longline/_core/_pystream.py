@@ -66,6 +66,12 @@ class Stream(asyncio.Protocol):
         "messages_out",
     )
 
+    bytes_read: int
+    bytes_written: int
+    messages_in: int
+    messages_out: int
+    last_read: float
+
     def __init__(self, host: Any, codec: Any) -> None:
         self._host: Any = host
         self._codec: Any = codec
@@ -186,6 +192,14 @@ class Stream(asyncio.Protocol):
             self.send(result)
             return None
         raise TypeError(f"a handler returned {kind.__name__}, which this protocol cannot send")
+
+    def _heard(self, now: float) -> None:
+        """Note that the peer is there: its silence counts from now on."""
+        self.last_read = now
+
+    def _count_message(self) -> None:
+        """Count a message that no handler takes."""
+        self.messages_in += 1
 
     # Writing
 

@@ -29,7 +29,7 @@ class Service:
     """
 
     def __init__(self, script: str, run_dir: str | None) -> None:
-        self.name = os.path.basename(os.path.abspath(script))
+        self.name: str = os.path.basename(os.path.abspath(script))
         self._rundir = locate(script, run_dir)
 
     @classmethod

@@ -54,7 +54,7 @@ class DeadlineWheel:
         self._count = 0
         self._handle: asyncio.TimerHandle | None = None
         self._wake = 0
-        self.lag = 0.0
+        self.lag: float = 0.0
         """Seconds by which the bucket that fires now is late: a busy loop shows here."""
 
     def __len__(self) -> int:

@@ -40,7 +40,7 @@ from .._core._states import (
 from ..errors import RemoteProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["Dispatch", "cancelled_handler"]
 
@@ -244,7 +244,10 @@ class Dispatch(Stream):
         return self._in_pool(call)
 
     async def _in_pool(self, call: Any) -> Any:
-        return await self._host.loop.run_in_executor(self._host.executor, call)
+        result, error = await self._host.loop.run_in_executor(self._host.executor, _outcome, call)
+        if error is not None:
+            raise error
+        return result
 
     # Other handlers
 
@@ -301,3 +304,15 @@ class Dispatch(Stream):
 
     def _go_on_reading(self, bit: int) -> None:
         raise NotImplementedError
+
+
+def _outcome(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """Return what a call in the pool returned or raised.
+
+    Raised in the pool, a StopIteration could not be set on a future, and nobody would hear of
+    it; raised in the coroutine, it becomes a RuntimeError.
+    """
+    try:
+        return call(), None
+    except BaseException as error:
+        return None, error

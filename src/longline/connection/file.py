@@ -37,8 +37,8 @@ class FileSource:
     def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor = descriptor
         self._reading: asyncio.Future[bytes] | None = None
-        self.size = size
-        self.offset = 0
+        self.size: int = size
+        self.offset: int = 0
 
     def read_now(self) -> bytes:
         """Read all that is left, in this thread.

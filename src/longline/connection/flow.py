@@ -49,7 +49,7 @@ class Flow(Dispatch):
         self._feeders: list[Pipe] | None = None
         self._progress = 0
         self._progress_at = NEVER
-        self.send_failures = 0
+        self.send_failures: int = 0
 
     # Reading
 
@@ -68,7 +68,7 @@ class Flow(Dispatch):
             return
         if not self._eof and not self._transport.is_closing():
             # The clocks of silence stood still while nobody listened.
-            self.last_read = self._host.now()
+            self._heard(self._host.now())
             self._transport.resume_reading()
 
     def pause(self) -> None:

@@ -55,15 +55,15 @@ class HostStats:
     )
 
     def __init__(self) -> None:
-        self.accepted = 0
-        self.connections = 0
-        self.peak_connections = 0
-        self.messages = 0
-        self.send_failures = 0
-        self.handler_errors = 0
-        self.bytes_read = 0
+        self.accepted: int = 0
+        self.connections: int = 0
+        self.peak_connections: int = 0
+        self.messages: int = 0
+        self.send_failures: int = 0
+        self.handler_errors: int = 0
+        self.bytes_read: int = 0
         """Bytes of connections that are gone; live ones count for themselves."""
-        self.bytes_written = 0
+        self.bytes_written: int = 0
         """As `bytes_read`."""
         self.reasons: Counter[str] = Counter()
         """How often connections were closed or refused, by reason."""
@@ -137,31 +137,31 @@ class Host:
         websocket_only: bool = False,
         secure: bool = False,
     ) -> None:
-        self.limits = limits
-        self.callbacks = callbacks
-        self.worker = worker
-        self.name = name
-        self.scheme = scheme
-        self.outgoing = outgoing
-        self.concurrent = concurrent
-        self.cancel_on_close = cancel_on_close
-        self.executor = executor
-        self.origins = origins
-        self.websocket_enabled = websocket_enabled or websocket_only
-        self.websocket_only = websocket_only
-        self.secure = secure
-        self.loop = asyncio.get_running_loop()
+        self.limits: Limits = limits
+        self.callbacks: Callbacks = callbacks
+        self.worker: Any = worker
+        self.name: str = name
+        self.scheme: str = scheme
+        self.outgoing: bool = outgoing
+        self.concurrent: bool = concurrent
+        self.cancel_on_close: bool = cancel_on_close
+        self.executor: Executor | None = executor
+        self.origins: tuple[str, ...] | None = origins
+        self.websocket_enabled: bool = websocket_enabled or websocket_only
+        self.websocket_only: bool = websocket_only
+        self.secure: bool = secure
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.now: Callable[[], float] = self.loop.time
-        self.thread = get_ident()
-        self.wheel = DeadlineWheel(self.loop)
-        self.stats = HostStats()
-        self.report = Reporter()
+        self.thread: int = get_ident()
+        self.wheel: DeadlineWheel = DeadlineWheel(self.loop)
+        self.stats: HostStats = HostStats()
+        self.report: Reporter = Reporter()
         self.connections: dict[int, Connection] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
         limit = limits.max_send_buffer
-        self.high_water = UNLIMITED_MARK if limit is None else max(1, limit // 2)
+        self.high_water: int = UNLIMITED_MARK if limit is None else max(1, limit // 2)
         """Bytes in the transport from which on it reports back-pressure."""
-        self.room = float("inf") if limit is None else float(limit - self.high_water)
+        self.room: float = float("inf") if limit is None else float(limit - self.high_water)
         """Bytes that may be collected before the send limit has to be computed."""
         self._date = b""
         self._date_until = 0.0

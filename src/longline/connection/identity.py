@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from itertools import count
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from .._core._states import CLOSED, CLOSING, ENDING, OPEN
 from .flow import Flow
@@ -34,19 +34,27 @@ class ConnectionStats(NamedTuple):
     """The loop's monotonic clock when the connection was made."""
 
 
-def _handler(name: str) -> Any:
-    """A property for one handler: shared with the Worker until it is set."""
+class HandlerSlot:
+    """One handler of a connection: the Worker's, until the connection is given its own."""
 
-    def read(self: Identity) -> Handler | None:
-        handler: Handler | None = getattr(self._callbacks, name)
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.__doc__ = f"This connection's `{name}`; the Worker's until it is set."
+
+    @overload
+    def __get__(self, conn: None, kind: type) -> HandlerSlot: ...
+    @overload
+    def __get__(self, conn: Identity, kind: type) -> Handler | None: ...
+    def __get__(self, conn: Identity | None, kind: type) -> HandlerSlot | Handler | None:
+        if conn is None:
+            return self
+        handler: Handler | None = getattr(conn._callbacks, self._name)
         return handler
 
-    def write(self: Identity, handler: Handler | None) -> None:
-        if self._callbacks is self._host.callbacks:
-            self._callbacks = self._callbacks.copy()
-        setattr(self._callbacks, name, handler)
-
-    return property(read, write, doc=f"This connection's `{name}`; the Worker's until it is set.")
+    def __set__(self, conn: Identity, handler: Handler | None) -> None:
+        if conn._callbacks is conn._host.callbacks:
+            conn._callbacks = conn._callbacks.copy()
+        setattr(conn._callbacks, self._name, handler)
 
 
 class Heritage(NamedTuple):
@@ -64,26 +72,27 @@ class Identity(Flow):
 
     __slots__ = ("_data", "_peer", "close_reason", "id", "opened_at")
 
-    on_connect = _handler("on_connect")
-    on_message = _handler("on_message")
-    on_close = _handler("on_close")
-    on_error = _handler("on_error")
-    on_buffer_full = _handler("on_buffer_full")
-    on_buffer_drain = _handler("on_buffer_drain")
-    on_websocket_connect = _handler("on_websocket_connect")
-    on_websocket_connected = _handler("on_websocket_connected")
-    on_websocket_message = _handler("on_websocket_message")
-    on_websocket_close = _handler("on_websocket_close")
-    on_websocket_ping = _handler("on_websocket_ping")
-    on_websocket_pong = _handler("on_websocket_pong")
+    opened_at: float
+    on_connect: HandlerSlot = HandlerSlot("on_connect")
+    on_message: HandlerSlot = HandlerSlot("on_message")
+    on_close: HandlerSlot = HandlerSlot("on_close")
+    on_error: HandlerSlot = HandlerSlot("on_error")
+    on_buffer_full: HandlerSlot = HandlerSlot("on_buffer_full")
+    on_buffer_drain: HandlerSlot = HandlerSlot("on_buffer_drain")
+    on_websocket_connect: HandlerSlot = HandlerSlot("on_websocket_connect")
+    on_websocket_connected: HandlerSlot = HandlerSlot("on_websocket_connected")
+    on_websocket_message: HandlerSlot = HandlerSlot("on_websocket_message")
+    on_websocket_close: HandlerSlot = HandlerSlot("on_websocket_close")
+    on_websocket_ping: HandlerSlot = HandlerSlot("on_websocket_ping")
+    on_websocket_pong: HandlerSlot = HandlerSlot("on_websocket_pong")
 
     def __init__(self, host: Any, codec: Any) -> None:
         super().__init__(host, codec)
         self._data: SimpleNamespace | None = None
         self._peer: Any = None
-        self.close_reason = ""
+        self.close_reason: str = ""
         """Why it was closed, one word; empty while it is open."""
-        self.id = next(_ids)
+        self.id: int = next(_ids)
         """A number of its own in this process; unique together with the process id."""
         self.opened_at = 0.0
 
@@ -181,6 +190,11 @@ class Identity(Flow):
     def _inherit(self, heritage: Heritage) -> None:
         """Be to the application what another connection was."""
         self.id, self._data, self._callbacks, self._peer, self.opened_at = heritage
+
+    def _begin(self, now: float) -> None:
+        """Note when the connection was made."""
+        self.opened_at = now
+        self._heard(now)
 
     def _note(self, reason: str) -> None:
         """Remember why the connection closes; the first reason counts."""

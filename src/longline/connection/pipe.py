@@ -25,8 +25,8 @@ class Pipe:
     """Never run in a pool of threads."""
 
     def __init__(self, source: Connection, target: Connection) -> None:
-        self.source = source
-        self.target = target
+        self.source: Connection = source
+        self.target: Connection = target
 
     def __call__(self, conn: Connection, message: Any) -> None:
         """Send what the source received; hold the source when the target is full."""

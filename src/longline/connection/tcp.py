@@ -142,7 +142,7 @@ class Connection(Identity):
         if self._pipe is not None:
             self._pipe.detach()
         self._pipe = Pipe(self, other)
-        self.on_message = self._pipe
+        self.on_message: Pipe = self._pipe  # type: ignore[misc]  # a descriptor, which mypy misses in slots
         other._gain_feeder(self._pipe)
 
     def drain_out(self, reason: str, grace: float) -> None:
@@ -171,7 +171,8 @@ class Connection(Identity):
         host = self._host
         self._transport = transport
         self._peer = transport.get_extra_info("peername")
-        self.opened_at = self.last_read = self._wrote_at = host.now()
+        self._wrote_at = host.now()
+        self._begin(self._wrote_at)
         # The low mark leaves work for the kernel while the application is being woken.
         transport.set_write_buffer_limits(high=host.high_water, low=host.high_water // 4)
         host.opened(self)

@@ -85,7 +85,7 @@ class WebSocketConnection(Connection):
     ) -> None:
         super().__init__(host, codec)
         self._inherit(http._heritage())
-        self.request = request
+        self.request: Request = request
         """The request of the handshake."""
         self.extra_headers: list[tuple[str, str]] = []
         """Header fields for the 101; for `on_websocket_connect` to fill."""
@@ -184,7 +184,8 @@ class WebSocketConnection(Connection):
             transport.pause_reading()
         else:
             transport.resume_reading()
-        self.last_read = self._wrote_at = host.now()
+        self._wrote_at = host.now()
+        self._heard(self._wrote_at)
         host.wheel.arm(self, self._first_deadline(self.last_read))
         # A websocket:// Worker hears of its peer now; an http:// one did at the accept.
         self._store([_CONNECTED, _CONNECT] if host.websocket_only else [_CONNECTED])
@@ -220,7 +221,7 @@ class WebSocketConnection(Connection):
                 handler = callbacks.on_message
             if handler is not None:
                 return self._call(handler, event)
-            self.messages_in += 1
+            self._count_message()
             return None
         if kind is Closed:
             self._peer_closed(event)

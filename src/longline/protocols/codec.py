@@ -98,7 +98,11 @@ class Codec:
 
     @property
     def buffered(self) -> int:
-        """Bytes that arrived and belong to no returned event yet."""
+        """Bytes that arrived and belong to no returned event yet.
+
+        A codec that keeps bytes has to say how many: by this figure the connection stops
+        reading a peer that sends faster than it is served.
+        """
         return 0
 
 

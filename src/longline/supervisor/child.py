@@ -111,10 +111,10 @@ class Child:
         self._sock = slot.sock
         """What it listens on; after a move, no longer what its slot has."""
         self.pid: int | None = None
-        self.state = State.STARTING
+        self.state: State = State.STARTING
         self.started_at = now
         self.ready_at: float | None = None
-        self.last_beat = now
+        self.last_beat: float = now
         self.beat: dict[str, Any] = {}
         self.accepting = True
         """Whether it takes connections; a full or paused process does not."""
@@ -122,7 +122,7 @@ class Child:
         self.expected = False
         """Whether its end was asked for; set when it has ended."""
         self.quiesce_by: float | None = None
-        self.quiesced = False
+        self.quiesced: bool = False
         self.kill_at: float | None = None
         self._silent_from = now
 

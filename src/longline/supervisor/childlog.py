@@ -32,7 +32,7 @@ class PipeHandler(logging.Handler):
 
     def __init__(self, fd: int) -> None:
         super().__init__()
-        self.lost = 0
+        self.lost: int = 0
         self._untold = 0
         self._rest = b""
         self._fd = fd
@@ -143,7 +143,7 @@ class LogStream(io.TextIOBase):
     """
 
     encoding = "utf-8"
-    errors = "backslashreplace"
+    errors: str | None = "backslashreplace"
 
     def __init__(self, handler: PipeHandler, name: str, level: int, fd: int | None = None) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class LogStream(io.TextIOBase):
         self._partial = ""
         # Reentrant: a finalizer that prints may run while a line is being taken.
         self._lock = threading.RLock()
-        self.buffer = _Bytes(self)
+        self.buffer: _Bytes = _Bytes(self)
 
     def writable(self) -> bool:
         """Return True: this stream only takes."""

@@ -56,7 +56,7 @@ class Client:
     """
 
     def __init__(self, rundir: RunDirectory, name: str, sock: socket.socket) -> None:
-        self.pid = _peer_pid(sock, rundir)
+        self.pid: int | None = _peer_pid(sock, rundir)
         """The master's pid; None when the system cannot say."""
         self._start_time = osproc.start_time(self.pid) if self.pid else None
         self._rundir = rundir

@@ -40,11 +40,11 @@ class Request:
     """One client of the control socket: at most one command, at most one answer."""
 
     def __init__(self, sock: socket.socket, now: float) -> None:
-        self.channel = Channel(sock, MAX_REQUEST_BYTES)
+        self.channel: Channel = Channel(sock, MAX_REQUEST_BYTES)
         self.deadline: float | None = now + REQUEST_TIMEOUT
         self.body: dict[str, Any] = {}
         self.fds: list[int] = []
-        self.done = False
+        self.done: bool = False
 
     @property
     def command(self) -> str:
@@ -96,7 +96,7 @@ class ControlServer:
         with contextlib.suppress(FileNotFoundError):
             # Only the holder of the instance lock gets here: what lies there is stale.
             os.unlink(path)
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock: socket.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o177)
         try:
             self.sock.bind(path)

@@ -52,11 +52,11 @@ class Generation:
         self.relays = relays
         """Whether the template reports exits, because its children do not become ours."""
         self.manifest: Manifest | None = None
-        self.state = TemplateState.LOST
+        self.state: TemplateState = TemplateState.LOST
         self.pid: int | None = None
         self.channel: Channel | None = None
         self.outlet: Outlet | None = None
-        self.retry_at = 0.0
+        self.retry_at: float = 0.0
         self.kill_at: float | None = None
         """When a template that was retired has to be gone."""
         self._settings = settings

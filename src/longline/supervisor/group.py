@@ -69,7 +69,7 @@ class Slot:
         self.sock = sock
         self.current: Child | None = None
         self.next: Child | None = None
-        self.retry_at = 0.0
+        self.retry_at: float = 0.0
         self.lent_to: Child | None = None
         self.unserved_since: float | None = None
         self.removed = False
@@ -106,7 +106,7 @@ class Group:
         self.removed: list[Slot] = []
         """Slots that count no longer covers; their sockets stay lent until the service stops."""
         self.exits: Counter[str] = Counter()
-        self.backoff = Backoff()
+        self.backoff: Backoff = Backoff()
         self.unix: UnixSocket | None = None
         self.shared = False
         """Whether all slots have copies of one socket, so that lending has no meaning."""

@@ -30,7 +30,7 @@ class Sink:
     """One place to write to: counts what it could not take, and says so when it can again."""
 
     def __init__(self) -> None:
-        self.lost = 0
+        self.lost: int = 0
         self._untold = 0
         self._reason = ""
         self._complaint = ""

@@ -74,7 +74,7 @@ class Rollout:
         self.previous = previous
         self.deadline = deadline
         self.graceful = graceful
-        self.phase = Phase.LOADING
+        self.phase: Phase = Phase.LOADING
         self._began = time.monotonic()
         self.waiters: list[Request] = []
         self.added: list[Group] = []

@@ -62,9 +62,9 @@ class Shutdown:
         unlink: Callable[[], bool] = lambda: False,
     ) -> None:
         self.reason = reason
-        self.urgency = urgency
+        self.urgency: Urgency = urgency
         self.code = code
-        self.step = Step.DRAINING
+        self.step: Step = Step.DRAINING
         self.waiters: list[Request] = []
         self._deadline = 0.0
         self._graceful_timeout = graceful_timeout

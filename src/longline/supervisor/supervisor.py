@@ -68,13 +68,13 @@ class Supervisor:
     ) -> None:
         self.settings = settings
         self.rundir = rundir
-        self.journal = Journal(writer)
-        self.started_at = time.time()
+        self.journal: Journal = Journal(writer)
+        self.started_at: float = time.time()
         self.groups: dict[str, Group] = {}
         self.accepted: Generation | None = None
         self.rollout: Rollout | None = None
         self.shutdown: Shutdown | None = None
-        self.reloads = 0
+        self.reloads: int = 0
         self._reload_wanted: list[Request] | None = None
         self._reload_graceful = False
         self._writer = writer
@@ -391,8 +391,7 @@ class Supervisor:
         delay = TICK if child.pid is None else group.backoff.exited(now)
         slot.retry_at = now + delay
         again = f", next try in {delay:g} s" if delay else ""
-        words = child.outlet.last_words
-        last = f"; its last line: {words}" if words else ""
+        last = f"; its last line: {words}" if (words := child.outlet.last_words) else ""
         # One that left in good order was asked to by somebody else, by a signal of its own.
         note = self.journal.warning if how == "exit 0" else self.journal.error
         note(f"{child} ended: {how}{again}{last}")

@@ -36,14 +36,14 @@ class Notifier:
 
     def __init__(self, environ: MutableMapping[str, str] | None = None) -> None:
         environ = os.environ if environ is None else environ
-        self.variables = {
+        self.variables: dict[str, str] = {
             name: value
             for name in _NOTIFY_VARIABLES
             if (value := environ.pop(name, None)) is not None
         }
         """What was taken, for a master that executes itself anew."""
-        self.failures = 0
-        self.watchdog_interval = self._half_watchdog()
+        self.failures: int = 0
+        self.watchdog_interval: float | None = self._half_watchdog()
         """Seconds between two calls of `watchdog`, None when nobody asks for them."""
         self._address = self._socket_address()
         self._socket: socket.socket | None = None

@@ -54,7 +54,7 @@ class Template:
 
     def __init__(self, order: dict[str, Any]) -> None:
         self.order = order
-        self.channel = Channel(fork.adopt_socket(order["channel"]))
+        self.channel: Channel = Channel(fork.adopt_socket(order["channel"]))
         self._family: Family | None = None
         self._link: WorkerLink | None = None
         """Set in a forked worker: what it is, and its channel to the master."""

@@ -49,7 +49,7 @@ class Listener:
         self._resting: asyncio.TimerHandle | None = None
         self._complain_at = 0.0
         self._reserve = _open_reserve()
-        self.overloads = 0
+        self.overloads: int = 0
         """Times that no descriptor was left."""
 
     @property

@@ -46,11 +46,11 @@ class Serving:
         self.worker = worker
         self.slot = slot
         self.processes = processes
-        self.rooms = Rooms()
+        self.rooms: Rooms = Rooms()
         self.refused: Counter[str] = Counter()
         """Connections that were turned away before they were one, by reason."""
-        self.host = _make_host(self)
-        self.draining = False
+        self.host: _WorkerHost = _make_host(self)
+        self.draining: bool = False
         self.on_empty: Callable[[], None] | None = None
         """Called when the last connection of a draining process is gone."""
         self.on_accepting: Callable[[bool], None] | None = None

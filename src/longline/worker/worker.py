@@ -8,7 +8,7 @@ a worker process.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..address import Address, parse_address
 from ..application import app
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ..protocols.codec import Codec, UserProtocol
 
 __all__ = ["Handlers", "Worker"]
+
+ConnectionKind: TypeAlias = "tuple[type[Connection], Callable[[Limits], Codec]]"
 
 PROCESS_HOOKS = ("on_start", "on_stop", "on_reload")
 WEB_SCHEMES = ("http", "websocket")
@@ -92,35 +94,37 @@ class Worker:
         TypeError: A handler does not take the arguments that it will be called with.
     """
 
-    on_start = Hook["Callable[[Worker], Any]"]("handlers", "worker")
+    on_start: Hook[Callable[[Worker], Any]] = Hook("handlers", "worker")
     """`on_start(worker)`: in each process, before it accepts; resources belong here."""
-    on_stop = Hook["Callable[[Worker], Any]"]("handlers", "worker")
+    on_stop: Hook[Callable[[Worker], Any]] = Hook("handlers", "worker")
     """`on_stop(worker)`: in each process that leaves, while its connections still live."""
-    on_reload = Hook["Callable[[Worker], Any]"]("handlers", "worker")
+    on_reload: Hook[Callable[[Worker], Any]] = Hook("handlers", "worker")
     """`on_reload(worker)`: at a reload, in the processes of a Worker that is not reloadable."""
-    on_connect = Hook["Callable[[Any], Any]"]("handlers", "conn")
+    on_connect: Hook[Callable[[Any], Any]] = Hook("handlers", "conn")
     """`on_connect(conn)`: a peer is there; for WebSocket, after the handshake."""
-    on_message = Hook["Callable[[Any, Any], Any]"]("handlers", "conn, message")
+    on_message: Hook[Callable[[Any, Any], Any]] = Hook("handlers", "conn, message")
     """`on_message(conn, message)`: one message; what it returns is sent."""
-    on_close = Hook["Callable[[Any], Any]"]("handlers", "conn")
+    on_close: Hook[Callable[[Any], Any]] = Hook("handlers", "conn")
     """`on_close(conn)`: exactly once, whatever closed the connection."""
-    on_error = Hook["Callable[[Any, Exception], Any]"]("handlers", "conn, error")
+    on_error: Hook[Callable[[Any, Exception], Any]] = Hook("handlers", "conn, error")
     """`on_error(conn, error)`: a handler raised, or a send failed."""
-    on_buffer_full = Hook["Callable[[Any], Any]"]("handlers", "conn")
+    on_buffer_full: Hook[Callable[[Any], Any]] = Hook("handlers", "conn")
     """`on_buffer_full(conn)`: the peer takes less than it is sent."""
-    on_buffer_drain = Hook["Callable[[Any], Any]"]("handlers", "conn")
+    on_buffer_drain: Hook[Callable[[Any], Any]] = Hook("handlers", "conn")
     """`on_buffer_drain(conn)`: the peer has caught up."""
-    on_websocket_connect = Hook["Callable[[Any, Any], Any]"]("handlers", "conn, request")
+    on_websocket_connect: Hook[Callable[[Any, Any], Any]] = Hook("handlers", "conn, request")
     """`on_websocket_connect(conn, request)`: before the 101; return a Response to refuse."""
-    on_websocket_connected = Hook["Callable[[Any, Any], Any]"]("handlers", "conn, request")
+    on_websocket_connected: Hook[Callable[[Any, Any], Any]] = Hook("handlers", "conn, request")
     """`on_websocket_connected(conn, request)`: the WebSocket is open."""
-    on_websocket_message = Hook["Callable[[Any, Any], Any]"]("handlers", "conn, message")
+    on_websocket_message: Hook[Callable[[Any, Any], Any]] = Hook("handlers", "conn, message")
     """`on_websocket_message(conn, message)`: str or bytes; makes an `http` Worker upgrade."""
-    on_websocket_close = Hook["Callable[[Any, int, str], Any]"]("handlers", "conn, code, reason")
+    on_websocket_close: Hook[Callable[[Any, int, str], Any]] = Hook(
+        "handlers", "conn, code, reason"
+    )
     """`on_websocket_close(conn, code, reason)`: before `on_close`; 1006 without a close frame."""
-    on_websocket_ping = Hook["Callable[[Any, bytes], Any]"]("handlers", "conn, payload")
+    on_websocket_ping: Hook[Callable[[Any, bytes], Any]] = Hook("handlers", "conn, payload")
     """`on_websocket_ping(conn, payload)`: the pong is on its way already."""
-    on_websocket_pong = Hook["Callable[[Any, bytes], Any]"]("handlers", "conn, payload")
+    on_websocket_pong: Hook[Callable[[Any, bytes], Any]] = Hook("handlers", "conn, payload")
     """`on_websocket_pong(conn, payload)`: an answer to a ping."""
 
     def __init__(
@@ -142,24 +146,26 @@ class Worker:
         **options: Any,
     ) -> None:
         self.address: Address | None = None if listen is None else parse_address(listen)
-        self.name = name or listen or "none"
-        self.named = bool(name)
-        self.count = _checked_count(count)
+        self.name: str = name or listen or "none"
+        self.named: bool = bool(name)
+        self.count: int = _checked_count(count)
         self.user = user
-        self.reloadable = bool(reloadable)
-        self.reuse_port = bool(reuse_port)
+        self.reloadable: bool = bool(reloadable)
+        self.reuse_port: bool = bool(reuse_port)
         self.unix_mode = unix_mode
         self.loop = loop
-        self.threads = _checked_threads(threads)
-        self.concurrent = bool(concurrent)
-        self.cancel_on_close = bool(cancel_on_close)
-        self.origins = None if origins is None else check_origins(origins)
-        self.handlers = Handlers()
+        self.threads: int = _checked_threads(threads)
+        self.concurrent: bool = bool(concurrent)
+        self.cancel_on_close: bool = bool(cancel_on_close)
+        self.origins: tuple[str, ...] | None = None if origins is None else check_origins(origins)
+        self.handlers: Handlers = Handlers()
         for handler in (*CALLBACKS, *PROCESS_HOOKS):
             setattr(self, handler, options.pop(handler, None))
         self._idle_asked = "idle_timeout" in options
-        self.limits = _worker_limits(options)
-        self.connection_kind = self._choose_protocol(protocol)
+        self.limits: Limits = _worker_limits(options)
+        self.connection_kind: tuple[type[Connection], Callable[[Limits], Codec]] = (
+            self._choose_protocol(protocol)
+        )
         self.serving_here: Serving | None = None
         app.declare(self)
 

@@ -466,3 +466,15 @@ async def test_handlers_that_return_at_once_or_wait_keep_the_order_across_batche
     await peer.send("".join(f"{n}\n" for n in range(1000)).encode())
     await lab.until(lambda: len(seen) == 1000)
     assert seen == list(range(1000))
+
+
+@on_loop
+async def test_a_stop_iteration_in_the_pool_is_a_failure_like_any_other(lab: Lab) -> None:
+    def empty(conn: Any, text: str) -> None:
+        next(iter(()))
+
+    with ThreadPoolExecutor(1) as executor:
+        peer = await lab.connect(on_message=empty, executor=executor)
+        await peer.send(b"x\n")
+        await peer.gone()
+    assert peer.host.stats.reasons == {"handler_error": 1}

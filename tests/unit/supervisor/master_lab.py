@@ -362,8 +362,8 @@ class Lab:
                 slot.close()
         for one in list(self.master.children):
             one.close()
-        for generation in self.master._nursery.generations:
-            generation.lost()
+        for code in self.master._nursery.generations:
+            code.lost()
         self.master._commands.close()
         self.master._reactor.close()
         self.writer.close()

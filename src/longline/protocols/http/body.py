@@ -76,7 +76,7 @@ class SizedBody:
     def __init__(self, length: int) -> None:
         self._length = length
         self._data = bytearray()
-        self.received = 0
+        self.received: int = 0
 
     @property
     def held(self) -> int:

@@ -51,9 +51,9 @@ class Request:
         self._head: RequestHead | _PackedHead = head
         self._trailers = trailers
         self._max_fields = max_fields
-        self.method = head.method
+        self.method: str = head.method
         self.body = body
-        self.keep_alive = head.keep_alive
+        self.keep_alive: bool = head.keep_alive
 
     def compact(self) -> None:
         """Shrink to what is needed to decode everything anew, for who keeps it for long."""

@@ -148,7 +148,7 @@ class Response:
         """The file whose content is the body; the connection opens it."""
         self.body = body
         self.status = status
-        self.headers = ResponseHeaders()
+        self.headers: ResponseHeaders = ResponseHeaders()
         """The header fields, case-insensitive."""
         if headers:
             for name, value in headers.items():

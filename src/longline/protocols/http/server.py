@@ -88,10 +88,10 @@ class HttpServer(Codec):
     """The value of the Server field; empty leaves the field out."""
 
     def __init__(self, limits: Limits) -> None:
-        self.phase = Phase.IDLE
+        self.phase: Phase = Phase.IDLE
         self.current: Request | None = None
         """The request that waits for its answer."""
-        self.keep_alive = True
+        self.keep_alive: bool = True
         """Whether the connection goes on, as the last answer said."""
         self.draining = False
         """Whether the next answer is to be the last one."""

@@ -112,15 +112,15 @@ class WebSocket(Codec):
     accepts: ClassVar[tuple[type, ...]] = (str, bytes, bytearray, memoryview, dict, list)
 
     def __init__(self, limits: Limits, *, client: bool = False) -> None:
-        self.client = client
-        self.state = State.OPEN
-        self.close_sent = False
+        self.client: bool = client
+        self.state: State = State.OPEN
+        self.close_sent: bool = False
         """Whether a close frame was handed over; nothing of ours follows it."""
-        self.close_received = False
+        self.close_received: bool = False
         self.close_code: int | None = None
         """What ended the conversation: the peer's code, 1005, 1006, or ours after `fail`."""
-        self.close_reason = ""
-        self.controls_since_data = 0
+        self.close_reason: str = ""
+        self.controls_since_data: int = 0
         """Control frames since the last byte of a message, for the bound on ping floods."""
         self._reader = FrameReader(limits.max_message_bytes, not client)
         self._error: RemoteProtocolError | None = None
