@@ -1,7 +1,7 @@
 """A protocol of one's own: netstrings, "5:hello," for each message.
 
     longline start examples/custom_protocol.py
-    printf '5:hello,' | nc -q 1 127.0.0.1 9107
+    printf '5:hello,' | nc 127.0.0.1 9107
 
 `decode` answers a message and its length, or how many bytes to wait for, or None.
 """

@@ -1,7 +1,7 @@
 r"""Echo of binary messages: the `frame` protocol, a 4-byte length in front of each.
 
     longline start examples/echo_frame.py
-    printf '\0\0\0\011hello' | nc -q 1 127.0.0.1 9103 | xxd
+    printf '\0\0\0\011hello' | nc 127.0.0.1 9103 | xxd
 
 The length counts itself: 9 for five bytes.
 """

@@ -3,7 +3,7 @@
 Try it:
 
     longline start examples/echo_jsonl.py
-    echo '{"numbers": [1, 2, 3]}' | nc -q 1 127.0.0.1 9104
+    echo '{"numbers": [1, 2, 3]}' | nc 127.0.0.1 9104
 """
 
 import os

@@ -2,7 +2,7 @@
 
     longline start examples/push.py
     python -m websockets ws://127.0.0.1:9110        and type a name, say ann
-    echo 'ann your parcel has arrived' | nc -q 1 127.0.0.1 9111
+    echo 'ann your parcel has arrived' | nc 127.0.0.1 9111
 
 The inner port speaks to whoever reaches it, so it listens on this machine alone.
 """

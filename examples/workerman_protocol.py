@@ -3,7 +3,7 @@
 Try it:
 
     longline start examples/workerman_protocol.py
-    echo '{"type": "ping"}' | nc -q 1 127.0.0.1 9108
+    echo '{"type": "ping"}' | nc 127.0.0.1 9108
 """
 
 import json

@@ -175,8 +175,10 @@ app.on_worker_exit(lambda name, slot, pid, how: note("exit", name, slot, how))
     hooks = it.directory / "hooks"
     wait_for(lambda: "exit echo 0 exit 0" in hooks.read_text(), "the end of the old process")
     assert it.run("stop").returncode == 0
-    assert hooks.read_text().splitlines() == [
-        "start", "reload", "exit echo 0 exit 0", "exit echo 0 exit 0", "stop"]  # fmt: skip
+    first, *middle, exited, last = hooks.read_text().splitlines()
+    assert (first, exited, last) == ("start", "exit echo 0 exit 0", "stop")
+    # An old process without connections may be gone before the new code's hook has its turn.
+    assert sorted(middle) == ["exit echo 0 exit 0", "reload"]
 
 
 # -- starts that fail
