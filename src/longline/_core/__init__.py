@@ -2,7 +2,7 @@
 
     wire    length, line and WebSocket framing, masking
     http    request head, chunked body, response head
-    stream  a connection's read and write path
+    stream  a connection's read and write path (its states and reasons to hold: `_states`)
 
 Each has a plain Python twin (`_pywire`, `_pyhttp`, `_pystream`), which is the specification,
 the fallback and the oracle of the parity tests. `LONGLINE_CORE` chooses: "auto" (compiled
