@@ -171,19 +171,18 @@ class Supervisor:
     # -- reconciling
 
     def _reconcile(self, now: float) -> None:
+        judge_workers(self.children, now, self.journal)
+        judge_templates(self._nursery.generations, now)
         if self.shutdown is not None:
             if self.shutdown.advance(now, drained=not self.children):
                 self.journal.warning("the template did not answer: its on_stop hook may hang")
         else:
             self._advance_rollout(now)
             self._remake_template(now)
-            for group in self.groups.values():
+            # A copy: a spawn that fails may end the rollout, and with it groups.
+            for group in list(self.groups.values()):
                 self._fill_slots(group, now)
                 self._roll(group, now)
-        judge_workers(self.children, now, self.journal)
-        judge_templates(self._nursery.generations, now)
-        for group in self.groups.values():
-            if self.shutdown is None:
                 balance(group, now)
 
     def _fill_slots(self, group: Group, now: float) -> None:
@@ -193,7 +192,8 @@ class Supervisor:
 
     def _spawn(self, group: Group, slot: Slot, now: float) -> Child | None:
         try:
-            return self._nursery.spawn(group, slot)
+            # None once the stop has begun: a spawn before, of this very turn, failed the start.
+            return self._nursery.spawn(group, slot) if self.shutdown is None else None
         except OSError as error:
             slot.retry_at = now + TICK
             line = f"{group.name}#{slot.id} cannot be started: {error}"
@@ -267,10 +267,8 @@ class Supervisor:
         if rollout.settled:
             self._finish_rollout(rollout)
         elif rollout.deadline is not None and now > rollout.deadline:
-            self._rollout_failed(
-                rollout.generation,
-                "not every worker was ready in time (ready_timeout)",
-            )
+            reason = "not every worker was ready in time (ready_timeout)"
+            self._rollout_failed(rollout.generation, reason)
 
     def _finish_rollout(self, rollout: Rollout) -> None:
         self.rollout = None

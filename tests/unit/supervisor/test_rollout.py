@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from longline.supervisor.generation import TemplateState
+from longline.supervisor.nursery import Nursery
 
 from .master_lab import Lab, manifest, worker
 
@@ -491,3 +493,23 @@ def _check(lab: Lab, accepted: dict[str, Any], places: dict[tuple[str, int], int
             for slot in group.removed:
                 assert sum(slot.id in w.lent for w in lab.live(name)) == 1
             assert not any(s.id in w.lent for s in group.slots for w in lab.live(name))
+
+
+def test_a_reload_that_runs_out_of_descriptors_fails_and_the_service_goes_on(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P-12: also when it adds Workers, which then have to go while the groups are looked at."""
+    lab.start(worker())
+    spawn = Nursery.spawn
+
+    def exhausted(home: Nursery, group: Any, slot: Any) -> Any:
+        if group.name == "added":
+            raise OSError(errno.EMFILE, "Too many open files")
+        return spawn(home, group, slot)
+
+    monkeypatch.setattr(Nursery, "spawn", exhausted)
+    lab.reload(worker(), worker("added"), worker("other"))
+    assert lab.master.reloads == 0
+    assert list(lab.master.groups) == ["w"]
+    assert lab.state == "running"
+    assert len(lab.live()) == 1
