@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..process.service import Service
+from ..process.conftest import service  # noqa: F401  # the fixture
 from .live import Live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from longline import Worker
 
@@ -37,19 +36,3 @@ def serve(loop_kind: str) -> Iterator[Callable[[Worker], Live]]:
     yield start
     for server in servers:
         server.stop()
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """A factory of real services, each stopped at the end of the test."""
-    made: list[Service] = []
-
-    def make(source: str, **env: str) -> Service:
-        directory = tmp_path / f"service{len(made)}"
-        directory.mkdir()
-        made.append(Service(directory, source, **env))
-        return made[-1]
-
-    yield make
-    for running in made:
-        running.stop()

@@ -11,12 +11,13 @@ import contextlib
 import socket
 import struct
 import threading
-import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from longline.loop import new_event_loop
+
+from ..process.service import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,18 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEADLINE = 15.0
-
-
-def wait_for(condition: Callable[[], T], what: str = "", timeout: float = DEADLINE) -> T:
-    """Return the condition's first true value, or fail after `timeout` seconds."""
-    end = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"never happened within {timeout} s: {what or condition}")
-        time.sleep(0.002)
 
 
 @dataclass

@@ -24,6 +24,7 @@ import pytest
 from longline import Request, Worker
 from longline._core._states import TURN_MESSAGES
 
+from ..process.service import wait_for
 from .frames import (
     BINARY,
     CLOSE,
@@ -36,7 +37,7 @@ from .frames import (
     read_close,
     read_frame,
 )
-from .live import Live, Peer, request, wait_for
+from .live import Live, Peer, request
 
 Serve = Callable[[Worker], Live]
 

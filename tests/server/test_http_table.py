@@ -17,7 +17,8 @@ import pytest
 from longline import Request, Response, Worker
 
 from ..corpus import Vector, http_vectors
-from .live import Live, Peer, request, wait_for
+from ..process.service import wait_for
+from .live import Live, Peer, request
 
 Serve = Callable[[Worker], Live]
 

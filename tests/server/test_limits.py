@@ -20,8 +20,9 @@ from longline.connection import HttpConnection
 from longline.errors import ConfigurationError
 from longline.limits import LIMITS
 
+from ..process.service import wait_for
 from .frames import CONTINUATION, PING, TEXT, frame, header, open_websocket, read_close, read_frame
-from .live import Live, Peer, request, wait_for
+from .live import Live, Peer, request
 
 if TYPE_CHECKING:
     from pathlib import Path

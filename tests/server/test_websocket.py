@@ -15,6 +15,7 @@ import pytest
 
 from longline import Request, Response, Worker
 
+from ..process.service import wait_for
 from .frames import (
     BINARY,
     CONTINUATION,
@@ -29,7 +30,7 @@ from .frames import (
     read_close,
     read_frame,
 )
-from .live import Live, request, wait_for
+from .live import Live, request
 
 client = pytest.importorskip("websockets.sync.client", reason="websockets is not installed")
 exceptions = pytest.importorskip("websockets.exceptions", reason="websockets is not installed")
